@@ -1,0 +1,62 @@
+"""What every test session shares: ``--slow``, and a skip that fails in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+ALLOWED_SKIPS: dict[str, str] = {}
+"""Test id (or its beginning) and the reason why it may be skipped in CI. A skip is a test nobody runs."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options every session knows."""
+    group = parser.getgroup("workspace")
+    group.addoption("--slow", action="store_true", help="also the long runs: 50 repeats instead of 5")
+    group.addoption(
+        "--fail-on-skip",
+        action="store_true",
+        default=bool(os.environ.get("CI")),
+        help="a skipped test fails the run (default where CI is set)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests out (deselected, not skipped) unless ``--slow`` is given."""
+    if config.getoption("--slow"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(scope="session")
+def repeats(request: pytest.FixtureRequest) -> int:
+    """How often a test of crashes or races repeats its case: 5, or 50 with ``--slow``."""
+    return 50 if request.config.getoption("--slow") else 5
+
+
+def _unexplained_skips(config: pytest.Config) -> Iterator[str]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    for report in reporter.stats.get("skipped", []) if reporter else []:
+        if not report.nodeid.startswith(tuple(ALLOWED_SKIPS)):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            yield f"{report.nodeid}: {reason}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for a skip that nobody allowed."""
+    if session.config.getoption("--fail-on-skip") and any(_unexplained_skips(session.config)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which skips failed the run."""
+    if config.getoption("--fail-on-skip") and (skips := list(_unexplained_skips(config))):
+        terminalreporter.section("skipped, and nobody said they may be")
+        for line in skips:
+            terminalreporter.line(line)

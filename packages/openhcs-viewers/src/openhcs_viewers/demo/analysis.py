@@ -1,0 +1,328 @@
+"""The demo's image analysis: background subtraction and cell counting, on the CPU with `scipy.ndimage` alone.
+
+`cell_counting_cpu` saves through whatever `FileManager` and backend it is given, so the same function serves a folder,
+a Zarr store or an image server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from polystore.filemanager import FileManager
+
+BACKGROUND_RADIUS = 64
+"""Structures narrower than about twice this many pixels are kept; anything wider is background."""
+
+_SHRINK = 8  # the background is smooth: it is found on an image 64 times smaller, in a fraction of the time
+
+
+def subtract_background(image: NDArray[Any], radius: int = BACKGROUND_RADIUS) -> NDArray[Any]:
+    """Return the image without what is wide and smooth: uneven light, haze, camera offset.
+
+    The background is the lower envelope of the image (a grey opening wider than the objects, then smoothed), as a
+    ball rolled along the underside of the surface would find it.
+
+    Parameters
+    ----------
+    image
+        One plane, (y, x), of any real dtype.
+    radius
+        Of the ball, in pixels; larger than the objects to keep.
+
+    Returns
+    -------
+    ndarray
+        New array of the same shape and dtype, nothing below 0.
+    """
+    from scipy import ndimage
+
+    height, width = image.shape
+    small = _block_means(image, _SHRINK)
+    reach = max(3, 2 * radius // _SHRINK + 1)
+    floor = ndimage.grey_opening(small, size=(reach, reach), mode="nearest")
+    floor = ndimage.gaussian_filter(floor, radius / _SHRINK / 2, mode="nearest")
+    rows = (np.arange(height) + 0.5) / _SHRINK - 0.5
+    columns = (np.arange(width) + 0.5) / _SHRINK - 0.5
+    background = _bilinear(floor, rows, columns)
+    difference = np.clip(image.astype(np.float32) - background, 0.0, None)
+    if np.issubdtype(image.dtype, np.integer):
+        limits = np.iinfo(image.dtype)
+        return np.clip(np.rint(difference), limits.min, limits.max).astype(image.dtype)
+    return difference.astype(image.dtype)
+
+
+def label_cells(image: NDArray[Any], *, sigma: float = 1.0, min_area: int | None = None) -> NDArray[np.uint16]:
+    """Return an image in which every cell has a number of its own, from 1; 0 is background.
+
+    Smooth, threshold (Otsu, but never within the noise), fill, and cut touching cells apart where the distance to the
+    border has a waist. The typical size is taken from the image, so nuclei and beads need no setting.
+
+    Parameters
+    ----------
+    image
+        One plane, (y, x), background subtracted.
+    sigma
+        Smoothing before the threshold, in pixels.
+    min_area
+        Smallest cell in pixels; by default a fifth of a typical one.
+
+    Returns
+    -------
+    ndarray
+        Labels of the shape of `image`, uint16, without gaps; at most 65,535 cells.
+    """
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma)
+    mask = ndimage.binary_opening(smooth > _threshold(smooth))
+    blobs, count = ndimage.label(mask)
+    if count == 0:
+        return np.zeros(image.shape, np.uint16)
+    radii = ndimage.maximum(ndimage.distance_transform_edt(mask), blobs, np.arange(1, count + 1))
+    # Weighted by size: neither specks of noise nor one large clump have much of a say in what is typical.
+    radius = max(2.0, _weighted_median(radii, radii))
+    labels = _split(smooth, mask, radius)
+    areas = np.bincount(labels.ravel())
+    smallest = max(8, round(0.2 * np.pi * radius**2)) if min_area is None else min_area
+    keep = (areas >= smallest) & _stands_out(smooth, labels, len(areas), radius)
+    keep[0] = False
+    kept = np.flatnonzero(keep)[: np.iinfo(np.uint16).max]
+    numbers = np.zeros(len(areas), np.uint16)
+    numbers[kept] = np.arange(1, len(kept) + 1)
+    return numbers[labels]
+
+
+def count_cells(labels: NDArray[Any]) -> dict[str, Any]:
+    """Return the count and, for each cell, its centre and area in pixels: plain values, ready for JSON.
+
+    ``{"count", "area_mean", "area_median", "coverage", "cells": [{"label", "y", "x", "area"}, ...]}``; the means are
+    None without cells. `coverage` is the part of the image that is cell, 0 to 1.
+    """
+    from scipy import ndimage
+
+    areas = np.bincount(labels.ravel())
+    present = np.flatnonzero(areas)
+    present = present[present > 0]
+    if len(present) == 0:
+        return {"count": 0, "area_mean": None, "area_median": None, "coverage": 0.0, "cells": []}
+    centres = ndimage.center_of_mass(labels > 0, labels, present)
+    cells = [
+        {"label": int(label), "y": round(float(y), 2), "x": round(float(x), 2), "area": int(areas[label])}
+        for label, (y, x) in zip(present, centres, strict=True)
+    ]
+    return {
+        "count": len(cells),
+        "area_mean": round(float(areas[present].mean()), 2),
+        "area_median": float(np.median(areas[present])),
+        "coverage": round(float(areas[present].sum() / labels.size), 5),
+        "cells": cells,
+    }
+
+
+def construct_path(metadata: Mapping[str, Any], name: str) -> str:
+    """Return where the result `name` of an image belongs: ``<output>/<well>/<well>_s001_z003_t002_<name>``.
+
+    Parameters
+    ----------
+    metadata
+        ``output``: the folder (or the root of a virtual store); ``well``; and any of ``site``, ``channel``,
+        ``z_index`` and ``timepoint``, or their other names, as far as they are known.
+    name
+        ``'labeled'`` or ``'results.json'``. Without a suffix a store gives an image its own.
+
+    Raises
+    ------
+    KeyError
+        There is no ``output``.
+    """
+    from polystore.components import Component, ImageKey, component
+
+    places = {name: value for name, value in metadata.items() if _is_component(name)}
+    key = ImageKey.from_mapping(places)
+    well = str(key.well or "plate")
+    parts = [well]
+    for which, prefix in ((Component.FIELD, "s"), (Component.Z, "z"), (Component.CHANNEL, "c"), (Component.T, "t")):
+        value = key.get(component(which))
+        if value is not None:
+            parts.append(f"{prefix}{value:03d}" if isinstance(value, int) else f"{prefix}{_plain(value)}")
+    return f"{str(metadata['output']).rstrip('/')}/{well}/{'_'.join([*parts, name])}"
+
+
+def cell_counting_cpu(
+    image: NDArray[Any],
+    filemanager: FileManager,
+    metadata: Mapping[str, Any],
+    backend: str = "disk",
+    **params: Any,
+) -> tuple[NDArray[np.uint16], dict[str, Any]]:
+    """Count the cells of one image and save the labels and the results through `filemanager`.
+
+    Parameters
+    ----------
+    image
+        One plane, (y, x), background subtracted.
+    filemanager
+        Saves both results.
+    metadata
+        Where the image belongs; see `construct_path`.
+    backend
+        Name of the store that takes the labels (an image) and ``results.json`` (a text).
+    **params
+        Handed to `label_cells`.
+
+    Returns
+    -------
+    labels, results
+        See `label_cells` and `count_cells`.
+
+    Raises
+    ------
+    polystore.StorageError
+        The store refused.
+    """
+    labels = label_cells(image, **params)
+    filemanager.save(labels, construct_path(metadata, "labeled"), backend=backend)
+    results = count_cells(labels)
+    filemanager.save(results, construct_path(metadata, "results.json"), backend=backend)
+    return labels, results
+
+
+def _is_component(name: str) -> bool:
+    from polystore.components import component
+    from polystore.errors import ComponentError
+
+    try:
+        component(name)
+    except ComponentError:
+        return False
+    return True
+
+
+def _plain(value: str) -> str:
+    """The value as part of a file name: letters, digits and dashes."""
+    return "".join(letter if letter.isalnum() else "-" for letter in value)
+
+
+def _block_means(image: NDArray[Any], block: int) -> NDArray[np.float32]:
+    """Means of blocks of `block` x `block` pixels; the last ones may be smaller."""
+    starts = [np.arange(0, side, block) for side in image.shape]
+    sums = np.add.reduceat(np.add.reduceat(image, starts[0], axis=0, dtype=np.float64), starts[1], axis=1)
+    counts = [np.diff(np.append(start, side)) for start, side in zip(starts, image.shape, strict=True)]
+    means: NDArray[np.float32] = (sums / np.outer(counts[0], counts[1])).astype(np.float32)
+    return means
+
+
+def _bilinear(grid: NDArray[np.float32], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float32]:
+    """The grid read between its points: at every row with every column, one axis after the other."""
+    at = np.arange(grid.shape[0])
+    tall = np.stack([np.interp(rows, at, grid[:, column]) for column in range(grid.shape[1])], axis=1)
+    low = np.clip(np.floor(columns).astype(int), 0, max(grid.shape[1] - 2, 0))
+    high = np.minimum(low + 1, grid.shape[1] - 1)
+    part = np.clip(columns - low, 0.0, 1.0).astype(np.float32)
+    tall = tall.astype(np.float32)
+    return tall[:, low] * (1 - part) + tall[:, high] * part
+
+
+def _threshold(smooth: NDArray[np.float32]) -> float:
+    """Otsu's threshold on the square root of the counts, but above the noise of what it calls background.
+
+    The square root makes shot noise the same everywhere, so that dim cells count as much as bright ones. An image
+    without cells is all noise: there Otsu alone would cut the noise in two.
+    """
+    root = np.sqrt(np.clip(smooth, 0.0, None))
+    counts, edges = np.histogram(root, bins=256)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    mass = np.cumsum(counts * middles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
+    otsu = float(edges[int(np.nanargmax(between)) + 1]) ** 2 if np.isfinite(between).any() else float(smooth.max())
+    dark = smooth[smooth <= otsu]
+    if dark.size == 0:
+        return otsu
+    middle = float(np.median(dark))
+    noise = 1.4826 * float(np.median(np.abs(dark - middle)))
+    return max(otsu, middle + 8.0 * noise)
+
+
+def _weighted_median(values: NDArray[Any], weights: NDArray[Any]) -> float:
+    order = np.argsort(values)
+    rank = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(rank, rank[-1] / 2)])
+
+
+def _split(smooth: NDArray[np.float32], mask: NDArray[np.bool_], radius: float) -> NDArray[np.int64]:
+    """Label the mask, one label per hill of the typical size, cut along the valleys between them.
+
+    The hills are those of a blob detector (a Laplacian of a Gaussian) on the square root of the counts: it sees both
+    a waist in the outline of two touching nuclei and a dark line between two beads in a clump, and falls to 0 at the
+    edge of either.
+    """
+    from scipy import ndimage
+
+    hills = -ndimage.gaussian_laplace(np.sqrt(np.clip(smooth, 0.0, None)), 0.62 * radius)
+    mask = ndimage.binary_fill_holes(mask & (hills > 0))
+    near = 2 * max(1, round(0.7 * radius)) + 1
+    peaks = np.flatnonzero((mask & (hills == ndimage.maximum_filter(hills, size=near))).ravel())
+    if len(peaks) == 0:
+        return np.zeros(mask.shape, np.int64)
+    heights = hills.ravel()[peaks]
+    peaks = peaks[heights > 0.18 * np.median(heights)]
+    owner = np.zeros(mask.size, np.int64)
+    owner[peaks] = np.arange(1, len(peaks) + 1)
+    tops = _climb(np.where(mask, hills, -np.inf))
+    labels = owner[tops]
+    # What climbs to a lesser top belongs to the peak nearest to that top, if there is one a cell away.
+    stray = mask & (labels == 0)
+    if stray.any():
+        distance, (rows, columns) = ndimage.distance_transform_edt(owner.reshape(mask.shape) == 0, return_indices=True)
+        nearest = owner.reshape(mask.shape)[rows, columns].ravel()
+        close = distance.ravel() <= 1.2 * radius
+        labels = np.where(stray, np.where(close[tops], nearest[tops], 0), labels)
+    return np.where(mask, labels, 0)
+
+
+def _climb(surface: NDArray[Any]) -> NDArray[np.int64]:
+    """For each pixel the flat index of the top that is reached by always going to the highest of the 8 neighbours."""
+    height, width = surface.shape
+    padded = np.pad(surface, 1, constant_values=-np.inf)
+    best = surface.copy()
+    at = np.arange(surface.size, dtype=np.int64).reshape(surface.shape)
+    goal = at.copy()
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            beside = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+            higher = beside > best
+            best[higher] = beside[higher]
+            goal[higher] = at[higher] + dy * width + dx
+    flat = goal.ravel()
+    while True:  # each round doubles the length of the paths followed
+        further = flat[flat]
+        if np.array_equal(further, flat):
+            return flat.reshape(surface.shape)
+        flat = further
+
+
+def _stands_out(
+    smooth: NDArray[np.float32], labels: NDArray[np.int64], count: int, radius: float
+) -> NDArray[np.bool_]:
+    """Which labels are clearly brighter than their surroundings, as a cell is and a bright patch of haze is not."""
+    from scipy import ndimage
+
+    flat = labels.ravel()
+    inside = np.bincount(flat, smooth.ravel(), count) / np.maximum(np.bincount(flat, minlength=count), 1)
+    distance, (rows, columns) = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    ring = (distance > 2) & (distance <= 3 + 0.5 * radius)
+    owner = labels[rows, columns][ring]
+    pixels = np.bincount(owner, minlength=count)
+    around = np.bincount(owner, smooth[ring], count) / np.maximum(pixels, 1)
+    squares = np.bincount(owner, smooth[ring] ** 2, count) / np.maximum(pixels, 1)
+    spread = np.sqrt(np.clip(squares - around**2, 0.0, None))
+    return (pixels < radius) | ((inside > 1.5 * around) & (inside > around + 3.0 * spread))

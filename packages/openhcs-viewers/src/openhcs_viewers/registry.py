@@ -1,0 +1,83 @@
+"""Which viewers there are, by name: entry points of the group ``openhcs_viewers.viewers``.
+
+Ours stand in this package's own ``pyproject.toml`` and come through the same door as a third party's:
+
+.. code-block:: toml
+
+    [project.entry-points."openhcs_viewers.viewers"]
+    mine = "my_package.viewer:MyViewer"
+
+Listing names imports nothing; `viewer_class` imports the one that was asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openhcs_viewers.errors import MissingExtraError, ViewerNotFoundError
+from polystore.errors import BackendLoadError, BackendNotFoundError
+from polystore.registry import Plugin, Registry
+
+if TYPE_CHECKING:
+    from openhcs_viewers.abc import Viewer
+
+GROUP = "openhcs_viewers.viewers"
+"""Entry point group of viewers."""
+
+DEFAULT_PORTS = {"napari": 5555, "fiji": 5556, "web": 5557}
+"""Data port of each kind when none is given, as the original documents say."""
+
+OTHER_PORT = 5560
+"""Data port of every other kind when none is given."""
+
+VIEWERS: Registry[type[Viewer]] = Registry("viewer", group=GROUP)
+"""All viewers. `VIEWERS.register(name, "module:Class")` adds one for this program; the viewer's own process is
+told that text, so its module must be importable there."""
+
+_EXTRAS = {"napari": frozenset({"napari", "qtpy", "PySide6", "PyQt6", "vispy"})}
+"""Modules whose absence means that this package's extra of that name is not installed."""
+
+
+def viewer_names() -> tuple[str, ...]:
+    """Return the names of all viewers, sorted. Imports none of them."""
+    return VIEWERS.names()
+
+
+def viewer_plugin(name: str) -> Plugin:
+    """Return what is registered under `name`: its class as text, and who provides it. Imports nothing.
+
+    Raises
+    ------
+    ViewerNotFoundError
+        There is no such viewer; the text lists those there are.
+    """
+    try:
+        return VIEWERS.plugin(name)
+    except BackendNotFoundError as error:
+        raise ViewerNotFoundError(f"{error}; a package adds one by an entry point in {GROUP!r}") from None
+
+
+def viewer_class(name: str) -> type[Viewer]:
+    """Import and return the class of viewer `name`.
+
+    Raises
+    ------
+    ViewerNotFoundError
+        There is no such viewer.
+    MissingExtraError
+        Its module cannot be imported; the text holds the command that installs what is missing.
+    """
+    viewer_plugin(name)
+    try:
+        return VIEWERS.get(name)
+    except BackendLoadError as error:
+        cause = error.__cause__
+        missing = (cause.name or "").partition(".")[0] if isinstance(cause, ImportError) else ""
+        if missing in _EXTRAS.get(name, ()):
+            raise MissingExtraError(f"viewer {name!r} needs {missing}: pip install 'openhcs-viewers[{name}]'", name=missing) from error
+        raise MissingExtraError(f"{error}; 'openhcs-viewers doctor {name}' says what is missing", name=missing) from error
+
+
+def default_port(name: str) -> int:
+    """Return the data port that viewer `name` gets when none is asked for."""
+    return DEFAULT_PORTS.get(name, OTHER_PORT)

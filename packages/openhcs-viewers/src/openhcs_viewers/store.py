@@ -1,0 +1,417 @@
+"""The viewer's planes: copied once on arrival, handed out by reference, moved to disk when memory runs
+short.
+
+Written by the I/O thread, read by the GUI thread. Three things keep that cheap and safe:
+
+* A plane is **filled** privately and **committed** whole, by swapping one reference under the lock. What
+  the GUI reads is never written again, so nothing on screen is ever half old and half new.
+* The memory of a replaced plane is **used again** (fresh pages cost six times the copy into warm ones) once
+  nothing refers to it. napari shows planes by reference and keeps the array until its next draw, so the
+  count of references to the buffer decides and nothing else: every view numpy makes of a plane, however
+  sliced, keeps a reference to the buffer itself.
+* Beyond its **budget** the store moves the planes nobody looked at for longest into an unnamed file, and
+  brings them back when they are looked at. The file has no name, so nothing remains of it however the
+  process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from openhcs_viewers._spill import Region, SpillFile
+from openhcs_viewers.errors import StoreFullError
+from polystore.projection import Position
+
+__all__ = ["Filled", "PlaneStore", "StoreStatus", "default_budget"]
+
+Plane: TypeAlias = np.ndarray[Any, Any]
+_Key: TypeAlias = tuple[str, Position]
+
+POOL_BYTES = 256 * 1024 * 1024
+"""Most memory kept for planes to come: a second of 1024x1024 uint16 at 128 a second. Part of the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What the store holds.
+
+    Parameters
+    ----------
+    planes, bytes
+        All planes, those on disk included, and what of them is in memory.
+    spilled_planes, spilled_bytes
+        Those on disk, and the bytes of all planes there.
+    reads_from_disk
+        How often one came back because it was looked at.
+    pool_bytes
+        Memory held ready for planes to come, or waiting for the GUI to let go of it.
+    budget
+        Bytes in memory from which on planes move to disk.
+    """
+
+    planes: int
+    bytes: int
+    spilled_planes: int
+    spilled_bytes: int
+    reads_from_disk: int
+    pool_bytes: int
+    budget: int
+
+
+class Filled:
+    """A copied plane nobody else can see yet: `PlaneStore.commit` it, or `PlaneStore.discard` it."""
+
+    __slots__ = ("buffer", "plane")
+
+    def __init__(self, plane: Plane, buffer: Plane | None) -> None:
+        self.plane = plane
+        self.buffer = buffer
+
+
+class _Held:
+    """One plane: in memory (`plane`), on disk (`region`), or in memory with a good copy on disk (both)."""
+
+    __slots__ = ("buffer", "dtype", "nbytes", "plane", "region", "shape")
+
+    def __init__(self, filled: Filled) -> None:
+        self.plane: Plane | None = filled.plane
+        self.buffer = filled.buffer
+        self.shape = filled.plane.shape
+        self.dtype = filled.plane.dtype
+        self.nbytes = filled.plane.nbytes
+        self.region: Region | None = None
+
+
+def _references(objects: list[Any]) -> list[int]:
+    return [sys.getrefcount(one) for one in objects]
+
+
+def _is_unseen(held: _Held) -> bool:
+    plane, buffer = _references([held.plane, held.buffer])
+    return plane <= _UNSEEN[0] and (held.buffer is None or buffer <= _UNSEEN[1])
+
+
+def _calibrate() -> tuple[int, list[int]]:
+    """What `_references` says of a buffer and of a held plane nobody else uses.
+
+    Measured and not written down: how many references the call itself makes differs between versions of
+    Python.
+    """
+    buffer = np.empty(16, np.uint8)
+    alone = [buffer]
+    held = _Held(Filled(buffer[:16].view(np.uint16).reshape(2, 4), buffer))
+    del buffer
+    both = _references([held.plane, held.buffer])
+    both[1] -= 1  # the list `alone`
+    held.plane = held.buffer = None
+    return _references(alone)[0], both
+
+
+class PlaneStore:
+    """Planes by layer and position. Every method may be called from any thread.
+
+    Parameters
+    ----------
+    budget
+        Bytes of planes to keep in memory; half of this machine's memory when not given.
+    directory
+        Where the file for what does not fit is made; the system's folder for temporary files when not
+        given.
+    """
+
+    def __init__(self, budget: int | None = None, *, directory: Path | None = None) -> None:
+        self.budget = default_budget() if budget is None else budget
+        self._lock = threading.Lock()
+        self._held: OrderedDict[_Key, _Held] = OrderedDict()  # those in memory, the longest unseen first
+        self._away: dict[_Key, _Held] = {}
+        self._layers: dict[str, dict[Position, _Held]] = {}
+        self._bytes = 0
+        self._pool: dict[int, list[Plane]] = {}
+        self._pool_bytes = 0
+        self._retired: list[Plane] = []
+        self._spill = SpillFile(directory)
+        self._reads = 0
+
+    # -- writing: the I/O thread
+
+    def fill(self, array: Plane, *, owned: bool = False) -> Filled:
+        """Copy an array into memory of the store, in native byte order and C order; visible to nobody yet.
+
+        Parameters
+        ----------
+        array
+            Any strides, read-only or not; not kept.
+        owned
+            Its memory is the caller's to give away: kept as it is when its layout allows, without a copy.
+
+        Raises
+        ------
+        MemoryError
+            There is none.
+        """
+        dtype = array.dtype.newbyteorder("=")
+        if owned and array.dtype == dtype and array.flags.c_contiguous:
+            return Filled(array, None)
+        buffer = self._take(array.nbytes)
+        plane: Plane = buffer[: array.nbytes].view(dtype).reshape(array.shape)
+        np.copyto(plane, array)
+        return Filled(plane, buffer)
+
+    def commit(self, layer_id: str, position: Position, filled: Filled) -> None:
+        """Make a filled plane the one at its place. Its older self is forgotten.
+
+        Raises
+        ------
+        StoreFullError
+            It does not fit into memory and the disk is full. The plane is discarded, the older one stays.
+        """
+        key = (layer_id, position)
+        try:
+            self._make_room(filled.plane.nbytes, keep=key)
+        except StoreFullError:
+            self.discard(filled)
+            raise
+        held = _Held(filled)
+        with self._lock:
+            planes = self._layers.setdefault(layer_id, {})
+            older = planes.get(position)
+            if older is not None:
+                self._forget(key, older)
+            planes[position] = held
+            self._held[key] = held
+            self._bytes += held.nbytes
+
+    def put(self, layer_id: str, position: Position, array: Plane) -> None:
+        """`fill` and `commit` in one."""
+        self.commit(layer_id, position, self.fill(array))
+
+    def discard(self, filled: Filled) -> None:
+        """Take back a filled plane that will not be committed."""
+        with self._lock:
+            self._retire(filled.buffer)
+
+    # -- reading: the GUI thread
+
+    def get(self, layer_id: str, position: Position) -> Plane | None:
+        """The plane at a place, by reference, or None; it counts as looked at.
+
+        Must not be written to, except by the one who calls `touched` afterwards. A plane on disk is read
+        back here: about a millisecond for 2 MiB the kernel still has in memory, more when it has to ask the
+        disk.
+        """
+        key = (layer_id, position)
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None:
+                self._held.move_to_end(key)
+                return held.plane
+            held = self._away.get(key)
+            if held is None:
+                return None
+        self._make_room(held.nbytes, keep=key, strict=False)
+        return self._bring_back(key, held)
+
+    def touched(self, layer_id: str, position: Position) -> None:
+        """Say that a plane was written to in place (painted labels): its copy on disk is out of date."""
+        with self._lock:
+            held = self._held.get((layer_id, position))
+            if held is not None:
+                self._free_region(held)
+
+    def writable(self, layer_id: str, position: Position) -> Plane | None:
+        """As `get`, and sure to be writable: memory taken over as it was is copied first."""
+        plane = self.get(layer_id, position)
+        if plane is not None and not plane.flags.writeable:
+            self.commit(layer_id, position, self.fill(plane))
+            plane = self.get(layer_id, position)
+        return plane
+
+    def positions(self, layer_id: str) -> list[Position]:
+        """Where a layer has planes, in the order of their first arrival."""
+        with self._lock:
+            return list(self._layers.get(layer_id, ()))
+
+    def count(self, layer_id: str) -> int:
+        """How many planes a layer has."""
+        return len(self._layers.get(layer_id, ()))
+
+    # -- forgetting
+
+    def drop(self, layer_id: str, position: Position | None = None) -> None:
+        """Forget a plane, or all of a layer."""
+        with self._lock:
+            planes = self._layers.get(layer_id, {})
+            for gone in list(planes) if position is None else [position]:
+                held = planes.pop(gone, None)
+                if held is not None:
+                    self._forget((layer_id, gone), held)
+            if not planes:
+                self._layers.pop(layer_id, None)
+
+    def status(self) -> StoreStatus:
+        """Counts of now."""
+        with self._lock:
+            return StoreStatus(
+                planes=len(self._held) + len(self._away),
+                bytes=self._bytes,
+                spilled_planes=len(self._away),
+                spilled_bytes=sum(held.nbytes for held in self._away.values()),
+                reads_from_disk=self._reads,
+                pool_bytes=self._pool_bytes + sum(buffer.nbytes for buffer in self._retired),
+                budget=self.budget,
+            )
+
+    def close(self) -> None:
+        """Forget everything and give the disk its space back. Idempotent."""
+        with self._lock:
+            self._held.clear()
+            self._away.clear()
+            self._layers.clear()
+            self._pool.clear()
+            self._retired.clear()
+            self._bytes = self._pool_bytes = 0
+        self._spill.close()
+
+    # -- inside: memory
+
+    def _take(self, nbytes: int) -> Plane:
+        with self._lock:
+            self._sweep()
+            free = self._pool.get(nbytes)
+            if free:
+                self._pool_bytes -= nbytes
+                return free.pop()  # the last one in is the warmest
+        return np.empty(nbytes, np.uint8)
+
+    def _retire(self, buffer: Plane | None) -> None:
+        if buffer is not None:
+            self._retired.append(buffer)
+
+    def _sweep(self) -> None:
+        """Move buffers nobody refers to any more into the pool. Called with the lock."""
+        if not self._retired:
+            return
+        counts = _references(self._retired)
+        waiting = []
+        for buffer, count in zip(self._retired, counts, strict=True):
+            if count > _UNUSED:
+                waiting.append(buffer)
+            elif self._pool_bytes + buffer.nbytes <= min(POOL_BYTES, self.budget // 4):
+                self._pool.setdefault(buffer.nbytes, []).append(buffer)
+                self._pool_bytes += buffer.nbytes
+        self._retired = waiting
+
+    def _forget(self, key: _Key, held: _Held) -> None:
+        """Let go of a plane's memory and disk space. Called with the lock."""
+        if self._held.pop(key, None) is not None:
+            self._bytes -= held.nbytes
+        self._away.pop(key, None)
+        self._free_region(held)
+        held.plane = None
+        self._retire(held.buffer)
+        held.buffer = None
+
+    def _free_region(self, held: _Held) -> None:
+        if held.region is not None:
+            self._spill.free(held.region)
+            held.region = None
+
+    # -- inside: disk
+
+    def _make_room(self, nbytes: int, *, keep: _Key, strict: bool = True) -> None:
+        """Move planes to disk until `nbytes` more fit into the budget. Called without the lock: writing
+        takes time and the GUI must not wait for it.
+        """
+        while True:
+            with self._lock:
+                older = self._held.get(keep)
+                growth = nbytes - (older.nbytes if older else 0)
+                if self._bytes + self._pool_bytes + growth <= self.budget:
+                    return
+                if self._pool_bytes:
+                    self._pool.clear()
+                    self._pool_bytes = 0
+                    continue
+                key = self._victim(keep)
+                if key is None:
+                    return  # all that is left is on screen: more than the budget, and needed
+                held = self._held[key]
+                plane = held.plane
+                if held.region is not None or plane is None:
+                    self._let_go(key, held)
+                    continue
+            try:
+                region = self._spill.write(plane)
+            except OSError as error:
+                if not strict:
+                    return
+                raise StoreFullError(
+                    f"{nbytes} bytes do not fit: the viewer's memory budget of {self.budget} bytes is used up "
+                    f"and planes cannot be moved to {self._spill.directory} ({error.strerror}); free disk space "
+                    "there, set TMPDIR to another folder or raise the budget"
+                ) from error
+            with self._lock:
+                if self._held.get(key) is held and held.plane is plane and held.region is None:
+                    held.region = region
+                    self._let_go(key, held)
+                else:
+                    self._spill.free(region)
+
+    def _victim(self, keep: _Key) -> _Key | None:
+        """The plane unseen for longest of those nobody holds. Called with the lock."""
+        for key, held in self._held.items():
+            # Moving a plane away that is shown would free nothing: the viewer keeps its memory.
+            if key != keep and _is_unseen(held):
+                return key
+        return None
+
+    def _let_go(self, key: _Key, held: _Held) -> None:
+        """Keep a plane on disk only. Called with the lock."""
+        del self._held[key]
+        self._away[key] = held
+        self._bytes -= held.nbytes
+        held.plane = None
+        self._retire(held.buffer)
+        held.buffer = None
+
+    def _bring_back(self, key: _Key, held: _Held) -> Plane | None:
+        buffer = self._take(held.nbytes)
+        plane: Plane = buffer[: held.nbytes].view(held.dtype).reshape(held.shape)
+        with self._lock:
+            if self._away.get(key) is not held or held.region is None:
+                found = self._held.get(key)  # replaced or forgotten meanwhile
+                self._retire(buffer)
+                return found.plane if found else None
+            # Under the lock: the region must not be freed and rewritten while it is read.
+            self._spill.read(held.region, plane)
+            del self._away[key]
+            held.plane, held.buffer = plane, buffer
+            self._held[key] = held
+            self._bytes += held.nbytes
+            self._reads += 1
+            return plane
+
+
+_UNUSED, _UNSEEN = _calibrate()
+
+
+def default_budget() -> int:
+    """Half of the memory this process may use: the machine's, or its control group's where that is less."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return 4 * 1024**3
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            total = min(total, int(Path(limit).read_text()))
+        except (OSError, ValueError):  # another version of control groups, or "max"
+            continue
+    return total // 2

@@ -1,0 +1,89 @@
+"""What all stores agree on about paths: natural order, matching, joining, refusing what is no path."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from polystore.errors import UnsafePathError
+
+__all__ = ["StrPath", "check_path", "join", "matches", "natural_key", "natural_path_key", "virtual_path"]
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
+"""A path as callers give it. Stores answer in `str`."""
+
+_DIGITS = re.compile(r"([0-9]+)", re.ASCII)
+
+NaturalKey: TypeAlias = tuple[tuple[tuple[int, int, str], ...], str]
+
+
+def natural_key(name: str) -> NaturalKey:
+    """A sort key that puts ``s2`` before ``s10`` and ``a`` beside ``A``, the same on every machine."""
+    parts = _DIGITS.split(name)
+    # re.split puts the digits at odd positions. Numbers sort before letters, as they do in ASCII.
+    return tuple(
+        (0, int(part), "") if index % 2 else (1, 0, part.casefold())
+        for index, part in enumerate(parts)
+        if part
+    ), name
+
+
+def natural_path_key(path: str) -> tuple[NaturalKey, ...]:
+    """As `natural_key`, folder by folder, so that a folder's files stay together."""
+    return tuple(natural_key(part) for part in path.split("/"))
+
+
+def check_path(path: StrPath) -> str:
+    """The path as text, if it can name something.
+
+    Raises
+    ------
+    UnsafePathError
+        Empty, bytes, or with a NUL.
+    """
+    text: object = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise UnsafePathError(f"{path!r} is no path: give a non-empty text without NUL")
+    return text
+
+
+def virtual_path(path: StrPath) -> str:
+    """The one spelling of a path in a store without a file system: ``/`` separates, ``.`` and ``..``
+    resolved.
+
+    Raises
+    ------
+    UnsafePathError
+        As `check_path`.
+    """
+    text = check_path(path)
+    if os.sep != "/":
+        text = text.replace(os.sep, "/")
+    text = posixpath.normpath(text)
+    return text[1:] if text.startswith("//") else text  # POSIX keeps exactly two slashes apart; no store does
+
+
+def join(folder: StrPath, name: str) -> str:
+    """The path of something in a folder, in the folder's own spelling."""
+    text = os.fspath(folder)
+    if text in ("", "."):
+        return name
+    return text + name if text.endswith(("/", os.sep)) else f"{text}/{name}"
+
+
+def matches(name: str, pattern: str | None, extensions: Iterable[str] | None) -> bool:
+    """Whether a file name fits a shell pattern (``*``, ``?``, ``[]``; case counts) and ends in an
+    extension.
+
+    Extensions are given with or without their dot and in any case: ``"tif"`` fits ``x.TIF``.
+    """
+    if pattern is not None and not fnmatchcase(name, pattern):
+        return False
+    if extensions is None:
+        return True
+    lower = name.lower()
+    return any(lower.endswith(f".{extension.lower().lstrip('.')}") for extension in extensions)

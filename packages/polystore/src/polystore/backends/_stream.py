@@ -1,0 +1,331 @@
+"""What the streaming backends share: paths and arrays in, one batch on its way to a viewer.
+
+A backend is a description that can be pickled to workers: no socket, no handle. Sockets belong to the
+process-wide sender of an endpoint (`polystore.streaming.sender_for`), which all backends share.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from polystore.abc import StreamingBackend
+from polystore.components import ImageKey
+from polystore.errors import BatchLengthError, UnsupportedArrayError
+from polystore.microscopes import parse_path
+from polystore.payload.arrays import as_host_array, check_array
+from polystore.projection.spec import DisplaySpec
+from polystore.rois import ROI, rois_to_wire
+from polystore.streaming.messages import KINDS, BatchContext, StreamItem
+
+if TYPE_CHECKING:
+    from zmqruntime.config import Endpoint
+    from zmqruntime.stream import SendReport
+
+logger = logging.getLogger(__name__)
+
+RUN_VARIABLE = "POLYSTORE_RUN"
+"""Environment variable that names the run for a process and those it starts."""
+
+DATA_SUFFIXES = frozenset({".csv", ".json", ".tsv", ".txt", ".xlsx", ".parquet"})
+"""Files that hold tables and text. A table has an array's protocol too, and would be shown as a picture."""
+
+DEFAULT_SPEC = DisplaySpec()
+
+Components = Mapping[str, Any]
+PerImage = Any | Sequence[Any]
+
+
+@runtime_checkable
+class SaysHow(Protocol):
+    """A configuration that says how images want to be shown."""
+
+    def display_spec(self) -> DisplaySpec:
+        """Return the same in the words of the projection."""
+
+
+@runtime_checkable
+class SaysWhere(Protocol):
+    """A configuration that says where its viewer listens."""
+
+    def endpoint(self) -> Endpoint:
+        """Return the viewer's endpoint."""
+
+
+class StreamBackend(StreamingBackend):
+    """Base of the backends that send to a viewer.
+
+    Parameters
+    ----------
+    endpoint : zmqruntime.Endpoint or str, optional
+        Where the viewer listens. Given here it outranks what a batch's `config` says, so that every
+        visualizer's file manager goes to its own viewer.
+    config : DisplaySpec or configuration, optional
+        How images are shown, and where when there is no `endpoint`: a `DisplaySpec`, or anything with
+        ``display_spec()`` and ``endpoint()`` such as ``openhcs_viewers.config.NapariStreamingConfig``.
+    run : str, optional
+        Name of the pipeline run, see `default_run`.
+    policy, deadline, starting, server_key
+        Of the process-wide sender, see `polystore.streaming.ImageSender`; None for its default.
+
+    Notes
+    -----
+    Thread-safe; picklable. Memory of the images stays the caller's, and may change when a call returns.
+    """
+
+    default_port: ClassVar[int] = 5555
+
+    def __init__(
+        self,
+        endpoint: Endpoint | str | None = None,
+        *,
+        config: Any = None,
+        run: str = "",
+        policy: str | None = None,
+        deadline: float | None = None,
+        starting: bool = False,
+        server_key: bytes | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._config = config
+        self._run = run
+        options = {"policy": policy, "deadline": deadline, "starting": starting or None, "server_key": server_key}
+        self._options = {name: value for name, value in options.items() if value is not None}
+        self._strangers = 0
+
+    def save(self, data: Any, file_path: str | os.PathLike[str], **options: Any) -> SendReport:
+        """Send one image, label image or list of regions; see `save_batch`."""
+        return self.save_batch([data], [file_path], **options)
+
+    def save_batch(
+        self,
+        data_list: Sequence[Any],
+        file_paths: Sequence[str | os.PathLike[str]],
+        *,
+        step_index: int | None = None,
+        step_name: str = "",
+        components: Components | Sequence[Components] | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        transport: str | None = None,
+        config: Any = None,
+        run: str | None = None,
+        producer: str = "",
+        policy: str | None = None,
+        deadline: float | None = None,
+        deferred: bool = False,
+        kind: str | Sequence[str] = "image",
+        contrast: tuple[float, float] | Sequence[tuple[float, float] | None] | None = None,
+    ) -> SendReport:
+        """Send images to the viewer, in order; each is shown or counted, and the pipeline is not held up.
+
+        Parameters
+        ----------
+        data_list : sequence
+            Arrays ``(..., y, x)`` of any library, colour pictures ``(y, x, 3 or 4)`` of bytes, or lists of
+            `polystore.rois.ROI`.
+        file_paths : sequence of path
+            One per image. Well, field, channel, z and t are read from the names; nothing is opened.
+        step_index, step_name
+            The pipeline's step: its layers are named after it.
+        components : mapping or sequence of mappings, optional
+            What is known better than from the name, for all images or for each: ``{"well": "A01"}``.
+        host, port, transport : optional
+            Another viewer than this backend's own.
+        config : optional
+            How to show this batch, see the class.
+        run, producer : str, optional
+            The pipeline run, and who sends.
+        policy, deadline, deferred : optional
+            See `polystore.streaming.ImageSender.send`. Default: wait up to 1 s once per stall, then drop
+            and count. ``policy="block"`` raises instead.
+        kind : str or sequence of str
+            ``"image"`` or ``"labels"``, for all images or for each.
+        contrast : (float, float) or sequence, optional
+            Display range, for all images or for each.
+
+        Returns
+        -------
+        SendReport
+            How many images were accepted and how many dropped.
+
+        Raises
+        ------
+        BatchLengthError
+            Not as many paths (components, kinds, contrasts) as images.
+        UnsupportedArrayError, PayloadTooLargeError
+            Something in the batch is no image: nothing of it is sent.
+        zmqruntime.errors.SendTimeout
+            Policy ``block`` and no viewer took an image within the deadline.
+        """
+        count = len(data_list)
+        each_components = _each("components", components, count, Mapping)
+        each_kind = _each("kinds", kind, count, str)
+        each_contrast = _each_contrast(contrast, count)
+        if len(file_paths) != count:
+            raise BatchLengthError(f"{count} images and {len(file_paths)} paths: give one path per image")
+        items = [
+            self._item(*parts) for parts in zip(data_list, file_paths, each_components, each_kind, each_contrast, strict=True)
+        ]
+        config = self._config if config is None else config
+        context = _context(run or self._run or default_run(), step_index, step_name, producer, display_spec(config))
+        sender = self._sender(host, port, transport, config)
+        return sender.send(items, context, policy=policy, deadline=deadline, deferred=deferred)
+
+    def endpoint_for(
+        self, host: str | None = None, port: int | None = None, transport: str | None = None, config: Any = None
+    ) -> Endpoint:
+        """Return where a batch with these options goes.
+
+        `host`, `port` and `transport` outrank this backend's own endpoint, which outranks the configuration's.
+        """
+        from zmqruntime.config import Endpoint
+
+        base = self._endpoint
+        if base is None and isinstance(config, SaysWhere):
+            base = config.endpoint()
+        if isinstance(base, str):
+            base = Endpoint.parse(base)
+        if host is None and port is None and transport is None:
+            return base or Endpoint(data_port=self.default_port)
+        return Endpoint(
+            host=host or (base.host if base else "localhost"),
+            data_port=port or (base.data_port if base else self.default_port),
+            transport=transport or "",
+        )
+
+    def _sender(self, host: str | None, port: int | None, transport: str | None, config: Any) -> Any:
+        from polystore.streaming.sender import sender_for
+
+        return sender_for(self.endpoint_for(host, port, transport, config), **self._options)
+
+    def _item(
+        self,
+        data: Any,
+        path: str | os.PathLike[str],
+        components: Components | None,
+        kind: str,
+        contrast: tuple[float, float] | None,
+    ) -> StreamItem:
+        text = os.fspath(path)
+        key, name = key_of_path(text)
+        if components:
+            key = key.replace(**components)
+        if name:
+            self._stranger(text, name, components)
+        regions = as_regions(data)
+        if regions is not None:
+            return StreamItem(None, key, "rois", None, text, rois_to_wire(regions), name)
+        if kind not in KINDS or kind == "rois":
+            raise UnsupportedArrayError(f"kind {kind!r} of {text!r} is not known (known: image, labels; lists of ROI need none)")
+        if PurePath(text).suffix.lower() in DATA_SUFFIXES:
+            raise UnsupportedArrayError(f"{text!r} is a table or text, which a viewer cannot show: save it to disk instead")
+        try:
+            array = as_host_array(data)
+            check_array(array)
+        except UnsupportedArrayError as error:
+            raise UnsupportedArrayError(f"cannot show {text!r}: {error}") from error
+        return StreamItem(array, key, kind, contrast, text, None, name)
+
+    def _stranger(self, path: str, name: str, components: Components | None) -> None:
+        if components or self._strangers:
+            return
+        self._strangers += 1
+        logger.warning(
+            "no file-name parser knows %r: it is shown under its step and the name %r; give components= or register a parser "
+            "(further names like it are not reported)",
+            path,
+            name,
+        )
+
+
+def default_run() -> str:
+    """Return the name of this process's run.
+
+    ``$POLYSTORE_RUN``; else the identity of the process that started this worker (or of this process, when
+    it is no worker of a `multiprocessing` pool), so that the workers of one pipeline share layers and two
+    pipelines do not.
+    """
+    return os.environ.get(RUN_VARIABLE) or _process_run(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _process_run(pid: int) -> str:
+    from multiprocessing import parent_process
+
+    from zmqruntime.process import process_start_time
+
+    parent = parent_process()
+    root = pid if parent is None or parent.pid is None else parent.pid
+    return f"{root}-{process_start_time(root) or 0}"
+
+
+@lru_cache(maxsize=1024)
+def _context(run: str, step_index: int | None, step_name: str, producer: str, display: DisplaySpec) -> BatchContext:
+    return BatchContext(run, step_index, step_name, producer, display)
+
+
+def display_spec(config: Any) -> DisplaySpec:
+    """Return how `config` wants images shown; the defaults for None.
+
+    Raises
+    ------
+    TypeError
+        It is no configuration of a display.
+    """
+    if config is None:
+        return DEFAULT_SPEC
+    if isinstance(config, DisplaySpec):
+        return config
+    if isinstance(config, SaysHow):
+        return _spec_of(config)
+    raise TypeError(f"config={config!r} says nothing about a display: give a DisplaySpec or, for example, a NapariStreamingConfig")
+
+
+def _spec_of(config: SaysHow) -> DisplaySpec:
+    try:
+        return _cached_spec(config)
+    except TypeError:  # a configuration that cannot be hashed
+        return config.display_spec()
+
+
+@lru_cache(maxsize=256)
+def _cached_spec(config: SaysHow) -> DisplaySpec:
+    return config.display_spec()
+
+
+@lru_cache(maxsize=65536)
+def key_of_path(path: str) -> tuple[ImageKey, str]:
+    """Return the key in a file's name, and, when no parser knows the name, its stem."""
+    key = parse_path(path)
+    if key.as_dict():
+        return key, ""
+    stem = PurePath(path.replace("\\", "/")).name.partition(".")[0]
+    return key, stem or path
+
+
+def as_regions(data: Any) -> list[ROI] | None:
+    """Return `data` as a list of regions, or None when it is none."""
+    if isinstance(data, ROI):
+        return [data]
+    if isinstance(data, list | tuple) and all(isinstance(each, ROI) for each in data):
+        return list(data)
+    return None
+
+
+def _each(what: str, given: Any, count: int, single: type) -> Sequence[Any]:
+    if given is None or isinstance(given, single):
+        return [given] * count
+    if len(given) != count:
+        raise BatchLengthError(f"{count} images and {len(given)} {what}: give one for all, or one per image")
+    return list(given)
+
+
+def _each_contrast(given: Any, count: int) -> Sequence[tuple[float, float] | None]:
+    single = given is not None and len(given) == 2 and all(isinstance(value, int | float) for value in given)
+    found = _each("contrasts", (float(given[0]), float(given[1])) if single else given, count, tuple if single else type(None))
+    return [each if each is None else (float(each[0]), float(each[1])) for each in found]

@@ -1,0 +1,120 @@
+"""TIFF, OME-TIFF and ImageJ hyperstacks, through tifffile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from polystore.errors import MissingExtraError, UnsupportedFormatError
+from polystore.payload.arrays import as_host_array, check_array
+
+__all__ = ["read", "write"]
+
+# Those tifffile does by itself; for the others it needs imagecodecs.
+_OWN_COMPRESSIONS = frozenset({"none", "zlib", "deflate", "adobe_deflate"})
+
+_UNBOUNDED = 2**63 - 1
+
+
+def write(
+    stream: BinaryIO,
+    suffix: str,
+    value: Any,
+    *,
+    axes: str | None = None,
+    compression: str | None = None,
+    rgb: bool = False,
+    ome: bool | None = None,
+    imagej: bool = False,
+    pixel_size: tuple[float, float] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an array of two or more dimensions.
+
+    Parameters
+    ----------
+    axes
+        One letter per dimension (``"TCZYX"``), kept in the file.
+    compression
+        ``"zlib"`` works everywhere, others (``"zstd"``, ``"lzw"``) with ``polystore[tiff]``.
+    rgb
+        Whether the last dimension (3 or 4) is colour; else it is an ordinary one.
+    ome, imagej
+        OME-TIFF (what the suffixes ``.ome.tif`` and ``.ome.tiff`` mean by themselves), or an ImageJ hyperstack.
+    pixel_size
+        Height and width of a pixel in micrometres.
+    metadata
+        What else tifffile puts into the file's description, e.g. OME ``{"Channel": {"Name": ["DAPI"]}}``.
+    """
+    array = as_host_array(value)
+    check_array(array, max_bytes=_UNBOUNDED)
+    if array.ndim < 2 or array.size == 0:
+        raise UnsupportedFormatError(
+            f"an image of shape {array.shape}: TIFF needs two dimensions and a pixel; use .npy"
+        )
+    if axes is not None and len(axes) != array.ndim:
+        raise UnsupportedFormatError(f"axes={axes!r} has {len(axes)} letters for an array of shape {array.shape}")
+    description = dict(metadata or {})
+    if axes is not None:
+        description["axes"] = axes
+    ome = suffix.startswith(".ome") if ome is None else ome
+    options: dict[str, Any] = {}
+    if pixel_size is not None:
+        height, width = pixel_size
+        options |= {"resolution": (1e4 / width, 1e4 / height), "resolutionunit": "CENTIMETER"}
+        if ome:
+            description |= {
+                "PhysicalSizeX": width, "PhysicalSizeXUnit": "µm",
+                "PhysicalSizeY": height, "PhysicalSizeYUnit": "µm",
+            }  # fmt: skip
+        elif imagej:
+            options["resolution"] = (1 / width, 1 / height)
+            options["resolutionunit"] = "NONE"
+            description["unit"] = "um"
+    if compression is not None and compression.lower() != "none":
+        options["compression"] = _compression(compression)
+    byteorder = ">" if imagej or array.dtype.byteorder == ">" else None
+    try:
+        tifffile.imwrite(
+            stream,
+            array,
+            photometric="rgb" if rgb else "minisblack",
+            ome=ome,
+            imagej=imagej,
+            byteorder=byteorder,
+            metadata=description,
+            **options,
+        )
+    except (ValueError, TypeError) as exc:
+        # tifffile's own refusals: dtypes ImageJ cannot hold, axes OME does not know, an unknown compression
+        raise UnsupportedFormatError(f"{array.dtype} of shape {array.shape}: {exc}") from exc
+
+
+def read(stream: BinaryIO, suffix: str, *, series: int = 0) -> NDArray[Any]:
+    """The array of one image series, by default the first; a new array, owned by the caller.
+
+    Files written by `write` come back with the same shape, values and byte order.
+    """
+    with tifffile.TiffFile(stream) as file:
+        if not 0 <= series < len(file.series):
+            raise UnsupportedFormatError(f"series={series}, but the file has {len(file.series)}")
+        array: NDArray[Any] = np.asarray(file.series[series].asarray())
+        wanted = array.dtype.newbyteorder(file.byteorder)
+    # tifffile answers in the byte order of this machine; ours say how they were given.
+    return array
+
+
+def _compression(name: str) -> str:
+    name = name.lower()
+    if name not in _OWN_COMPRESSIONS:
+        try:
+            import imagecodecs  # noqa: F401
+        except ModuleNotFoundError:
+            raise MissingExtraError(
+                f"TIFF compression {name!r} needs imagecodecs: pip install 'polystore[tiff]', or use 'zlib'"
+            ) from None
+    return name

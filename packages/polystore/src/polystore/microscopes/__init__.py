@@ -1,0 +1,106 @@
+"""File names of microscopes to components: `parse_filename`, `identify`, `parse_path`.
+
+Built-in parsers and those other distributions declare under the entry-point group
+``polystore.filename_parsers`` are asked in turn, built-in ones first; the first that understands a name
+decides. Answers are cached, so asking for every image of a plate costs a dictionary look-up each.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from functools import lru_cache
+
+from polystore.components import ImageKey
+from polystore.errors import BackendClashError, BackendLoadError
+from polystore.microscopes.filename_parser import FilenameParser, ParsedName, split_suffix
+from polystore.registry import Registry
+
+__all__ = [
+    "FILENAME_PARSERS",
+    "FilenameParser",
+    "ParsedName",
+    "identify",
+    "parse_filename",
+    "parse_path",
+    "split_suffix",
+]
+
+logger = logging.getLogger(__name__)
+
+# In the order in which they are asked: the strictest first.
+_BUILT_IN = {
+    "opera_phenix": "polystore.microscopes.opera_phenix:OperaPhenixParser",
+    "imagexpress": "polystore.microscopes.imagexpress:ImageXpressParser",
+    "openhcs": "polystore.microscopes.openhcs:OpenHCSParser",
+}
+
+FILENAME_PARSERS: Registry[type[FilenameParser]] = Registry(
+    "file-name parser", group="polystore.filename_parsers", builtins=_BUILT_IN
+)
+"""Classes of `FilenameParser` by name."""
+
+CACHED_NAMES = 65536
+"""Answers kept: more files than an acquisition of a 384-well plate has; about 20 MB when full."""
+
+
+def parse_filename(name: str) -> ParsedName | None:
+    """What a file name (without folders) says, or None when no parser knows it. Cached, thread-safe."""
+    return _parse(name, FILENAME_PARSERS.version)
+
+
+def identify(path: str | os.PathLike[str]) -> ParsedName | None:
+    """What the name of a file and the folders above it say, or None when no parser knows the name.
+
+    The name wins where both speak. Nothing is looked up on any disk; ``/`` and ``\\`` both separate
+    folders. Cached, thread-safe.
+    """
+    return _identify(os.fspath(path), FILENAME_PARSERS.version)
+
+
+def parse_path(path: str | os.PathLike[str]) -> ImageKey:
+    """The key of the image at that path; empty when no parser knows its name (`identify` says which)."""
+    found = identify(path)
+    return found.key if found is not None else _EMPTY
+
+
+_EMPTY = ImageKey()
+_SEPARATORS = re.compile(r"[/\\]+")
+
+
+@lru_cache(maxsize=CACHED_NAMES)
+def _parse(name: str, version: int) -> ParsedName | None:
+    found = _ask(name, version)
+    return found[1] if found is not None else None
+
+
+@lru_cache(maxsize=CACHED_NAMES)
+def _identify(path: str, version: int) -> ParsedName | None:
+    *folders, name = _SEPARATORS.split(path)
+    found = _ask(name, version)
+    if found is None:
+        return None
+    parser, parsed = found
+    return parsed.with_components(parser.parse_folders(folders))
+
+
+def _ask(name: str, version: int) -> tuple[FilenameParser, ParsedName] | None:
+    for parser in _parsers(version):
+        parsed = parser.parse_filename(name)
+        if parsed is not None:
+            return parser, parsed
+    return None
+
+
+@lru_cache(maxsize=1)
+def _parsers(version: int) -> tuple[FilenameParser, ...]:
+    """Every parser that can be had; a broken one is logged and left out."""
+    names = FILENAME_PARSERS.names()
+    parsers = []
+    for name in [*_BUILT_IN, *(name for name in names if name not in _BUILT_IN)]:
+        try:
+            parsers.append(FILENAME_PARSERS.get(name)())
+        except (BackendLoadError, BackendClashError, TypeError):  # TypeError: an abstract class
+            logger.exception("file-name parser %r is left out", name)
+    return tuple(parsers)

@@ -1,0 +1,39 @@
+"""Opera Phenix and Operetta (Harmony) names: ``r01c01f01p01-ch1sk1fk1fl1.tiff``."""
+
+from __future__ import annotations
+
+import re
+
+from polystore.components import ImageKey, well_name
+from polystore.errors import ComponentError
+from polystore.microscopes.filename_parser import FilenameParser, ParsedName
+
+__all__ = ["OperaPhenixParser"]
+
+# row, column, field, plane - channel, sk (number of the time point), fk (flim), fl (flim)
+_NAME = re.compile(
+    r"r(?P<row>[0-9]{2,3})c(?P<column>[0-9]{2,3})f(?P<field>[0-9]{2,4})p(?P<z>[0-9]{2,4})"
+    r"-ch(?P<channel>[0-9]{1,2})(?:sk(?P<t>[0-9]{1,6}))?(?:fk[0-9]+)?(?:fl[0-9]+)?"
+    r"\.(?i:tiff?)",
+    re.ASCII,
+)
+
+
+class OperaPhenixParser(FilenameParser):
+    """Names as Harmony exports them; row and column become the name of the well."""
+
+    name = "opera_phenix"
+
+    def parse_filename(self, name: str) -> ParsedName | None:
+        """The components of such a name, else None (also for a row or column 0)."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        try:
+            well = well_name(int(match["row"]), int(match["column"]))
+        except ComponentError:
+            return None
+        key = ImageKey.of(
+            well=well, field=match["field"], channel=match["channel"], z=match["z"], t=match["t"]
+        )
+        return ParsedName(key, self.name)

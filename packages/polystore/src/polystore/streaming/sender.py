@@ -1,0 +1,235 @@
+"""The pipeline's end: arrays in, one copy into a warm slot, on they go."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from polystore.components import ImageKey
+from polystore.errors import UnsupportedArrayError
+from polystore.payload.arena import DEFAULT_ARENA_BYTES
+from polystore.payload.arrays import as_host_array, check_array, checked_nbytes
+from polystore.streaming.encoder import ImageEncoder, Outgoing
+from polystore.streaming.messages import KINDS, BatchContext, StreamItem
+from zmqruntime.config import DEFAULT_TIMEOUTS, Endpoint, Timeouts
+from zmqruntime.stream import SendReport, StreamStats
+from zmqruntime.stream_sender import DEFAULT_DEADLINE, DEFAULT_QUEUE_BYTES, StreamSender
+
+logger = logging.getLogger(__name__)
+
+EXIT_FLUSH_SECONDS = 10.0
+"""How long the end of the process waits for images that are on their way."""
+
+EXIT_START_SECONDS = 30.0
+"""The same while a viewer is still starting: what was sent meanwhile is to be seen."""
+
+DEFAULT_CONTEXT = BatchContext()
+_KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
+
+
+class ImageSender:
+    """Sends images to one viewer's endpoint and knows what became of each.
+
+    Parameters
+    ----------
+    endpoint : zmqruntime.Endpoint
+        Where the viewer listens; it need not be there yet.
+    policy, deadline, queue_bytes, starting, name, server_key
+        See `zmqruntime.StreamSender`.
+    arena_bytes : int
+        Shared memory for images on their way.
+
+    Notes
+    -----
+    Thread-safe. Not across a fork: use `sender_for`, which makes one per process.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        policy: str = "drop",
+        deadline: float = DEFAULT_DEADLINE,
+        arena_bytes: int = DEFAULT_ARENA_BYTES,
+        queue_bytes: int = DEFAULT_QUEUE_BYTES,
+        starting: bool = False,
+        name: str = "",
+        server_key: bytes | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    ) -> None:
+        self._encoder = ImageEncoder(arena_bytes)
+        self._stream: StreamSender[Outgoing] = StreamSender(
+            endpoint,
+            self._encoder,
+            policy=policy,
+            deadline=deadline,
+            queue_bytes=queue_bytes,
+            starting=starting,
+            name=name,
+            server_key=server_key,
+            timeouts=timeouts,
+        )
+        self._block_ns: deque[int] = deque(maxlen=4096)
+
+    def __enter__(self) -> ImageSender:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the images go."""
+        return self._stream.endpoint
+
+    @property
+    def stream(self) -> StreamSender[Outgoing]:
+        """The stream below: state, attachments, `started`."""
+        return self._stream
+
+    @property
+    def state(self) -> str:
+        """See `zmqruntime.StreamSender.state`."""
+        return self._stream.state
+
+    @property
+    def stats(self) -> StreamStats:
+        """What became of every image so far."""
+        return self._stream.stats
+
+    @property
+    def block_ms(self) -> list[float]:
+        """How long the last calls of `send` (4,096 at most) held the pipeline, in milliseconds."""
+        return [value / 1e6 for value in self._block_ns]
+
+    def send(
+        self,
+        items: Sequence[StreamItem],
+        context: BatchContext = DEFAULT_CONTEXT,
+        *,
+        policy: str | None = None,
+        deadline: float | None = None,
+        deferred: bool = False,
+    ) -> SendReport:
+        """Send images in order; each is delivered or counted.
+
+        Parameters
+        ----------
+        items : sequence of StreamItem
+            Their arrays may be changed when this returns, except those made by `empty` and, with
+            `deferred`, all of them (until `flush`).
+        context : BatchContext
+            Where the batch belongs.
+        policy, deadline, deferred
+            See `zmqruntime.StreamSender.send`.
+
+        Raises
+        ------
+        UnsupportedArrayError, PayloadTooLargeError
+            An array cannot travel. Raised before anything is sent or counted.
+        zmqruntime.SendTimeout, zmqruntime.errors.StreamClosedError
+            See `zmqruntime.StreamSender.send`.
+        """
+        begin = time.perf_counter_ns()
+        wire = context.wire()
+        check_size = self._encoder.check_size
+        outgoing = []
+        for item in items:
+            array = item.array
+            if array is not None:
+                array = as_host_array(array)
+                check_array(array)
+                check_size(array.nbytes)
+            elif item.rois is None:
+                raise UnsupportedArrayError("an item has neither an array nor regions")
+            kind = _KIND_NUMBERS.get(item.kind)
+            if kind is None:
+                raise UnsupportedArrayError(f"unknown kind {item.kind!r} (known: {', '.join(KINDS)})")
+            outgoing.append(Outgoing(array, wire, kind, _key_values(item.key), item.contrast, item.path, item.name, item.rois))
+        try:
+            return self._stream.send(outgoing, policy=policy, deadline=deadline, deferred=deferred)
+        finally:
+            self._block_ns.append(time.perf_counter_ns() - begin)
+
+    def empty(self, shape: tuple[int, ...] | int, dtype: Any = np.uint16) -> np.ndarray[Any, Any]:
+        """Return an uninitialised array that lives in shared memory, so that sending it copies nothing.
+
+        Sending it hands it over: its memory is used for another image once the viewer has taken this
+        one, so neither read nor write it after `send`. Without a viewer, or with every slot in use,
+        it is an ordinary array, which `send` copies.
+
+        Raises
+        ------
+        UnsupportedArrayError, PayloadTooLargeError
+            The dtype cannot travel, or the array is too large.
+        """
+        kind = np.dtype(dtype)
+        dims = (shape,) if isinstance(shape, int) else tuple(shape)
+        nbytes = checked_nbytes(dims, kind)
+        self._stream.collect()
+        array = self._encoder.empty(dims, kind, nbytes)
+        return np.empty(dims, kind) if array is None else array
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until every image has its outcome; return whether that was so in time."""
+        return self._stream.flush(timeout)
+
+    def wait_attached(self, timeout: float) -> bool:
+        """Return whether a viewer took this sender within `timeout` seconds."""
+        return self._stream.wait_attached(timeout)
+
+    def close(self, timeout: float = 0.0) -> None:
+        """End the stream, waiting up to `timeout` seconds for outcomes; idempotent."""
+        self._stream.close(timeout)
+
+
+def _key_values(key: ImageKey) -> tuple[Any, ...]:
+    return (key.plate, key.acquisition, key.well, key.field, key.channel, key.z, key.t)
+
+
+_lock = threading.Lock()
+_senders: dict[tuple[int, str], ImageSender] = {}
+
+
+def sender_for(endpoint: Endpoint, **options: Any) -> ImageSender:
+    """Return this process's one sender to `endpoint`, made with `options` when there is none yet.
+
+    All steps and every FileManager of a process share it: one arena, one window, one order.
+    """
+    address = (os.getpid(), endpoint.data_url)
+    with _lock:
+        found = _senders.get(address)
+        if found is None or found.state == "closed":
+            for old in [each for each in _senders if each[0] != address[0]]:
+                del _senders[old]  # inherited through a fork: the parent's, not ours to close
+            found = _senders[address] = ImageSender(endpoint, **options)
+        return found
+
+
+def close_senders(timeout: float = EXIT_FLUSH_SECONDS) -> None:
+    """Close every sender of this process, giving images on their way `timeout` seconds."""
+    with _lock:
+        mine = [sender for (pid, _), sender in _senders.items() if pid == os.getpid()]
+        _senders.clear()
+    for sender in mine:
+        stream = sender.stream
+        stats = stream.stats
+        wait = 0.0
+        if stream.starting and stats.queued:
+            logger.info("waiting for the viewer at %s: %d images are for it", stream.endpoint, stats.queued)
+            wait = max(timeout, EXIT_START_SECONDS)
+        elif stream.state == "attached":
+            wait = timeout
+        sender.close(wait)
+
+
+atexit.register(close_senders)

@@ -1,0 +1,157 @@
+"""The only place a socket is made: its LINGER, high-water marks, limits and keys are set here.
+
+Nothing else in the project calls ``zmq.Context.socket``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as stdlib_socket
+import stat
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from zmqruntime.config import Endpoint
+from zmqruntime.errors import AddressInUseError, InsecureBindError
+
+if TYPE_CHECKING:
+    from zmqruntime.security import KeyPair
+
+MAX_MESSAGE_BYTES = 2 * 1024**3
+"""A larger frame closes the connection before anything is allocated for it."""
+
+HIGH_WATER_MARK = 100_000
+"""Far above any credit window, so that ZeroMQ itself never drops nor blocks: credits do."""
+
+_lock = threading.Lock()
+_contexts: dict[int, zmq.Context[zmq.Socket[bytes]]] = {}
+
+
+def context() -> zmq.Context[zmq.Socket[bytes]]:
+    """Return this process's context; a forked child gets one of its own."""
+    pid = os.getpid()
+    found = _contexts.get(pid)
+    if found is None:
+        with _lock:
+            found = _contexts.setdefault(pid, zmq.Context())
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """CURVE options of one socket: the server's own key pair, or a client's and the server's public key."""
+
+    keys: KeyPair | None = None
+    server_key: bytes | None = None
+
+    def apply_server(self, sock: zmq.Socket[bytes]) -> None:
+        """Make `sock` the server side, when there are keys."""
+        if self.keys is not None:
+            sock.setsockopt(zmq.CURVE_SERVER, 1)
+            sock.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret)
+            sock.setsockopt(zmq.CURVE_PUBLICKEY, self.keys.public)
+
+    def apply_client(self, sock: zmq.Socket[bytes]) -> None:
+        """Make `sock` a client of the server with `server_key`, when one is given."""
+        if self.server_key is None:
+            return
+        keys = self.keys
+        if keys is None:
+            from zmqruntime.security import KeyPair as Pair
+
+            keys = Pair.generate()
+        sock.setsockopt(zmq.CURVE_SERVERKEY, self.server_key)
+        sock.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+        sock.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+
+
+NO_CURVE = Curve()
+
+
+def make_socket(kind: int, *, linger_ms: int = 0, **options: Any) -> zmq.Socket[bytes]:
+    """Return a new socket of this process with the project's settings.
+
+    Parameters
+    ----------
+    kind : int
+        ``zmq.ROUTER``, ``zmq.DEALER``, ...
+    linger_ms : int
+        How long closing waits for unsent messages.
+    **options
+        Further socket options by lower-case name, such as ``identity=b"..."``.
+    """
+    sock = context().socket(kind)
+    sock.setsockopt(zmq.LINGER, linger_ms)
+    sock.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    sock.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    sock.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    sock.setsockopt(zmq.RECONNECT_IVL, 50)
+    sock.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    for name, value in options.items():
+        sock.setsockopt(getattr(zmq, name.upper()), value)
+    return sock
+
+
+def ipc_path_is_live(path: str) -> bool:
+    """Return whether a process listens on the Unix socket file `path`.
+
+    ZeroMQ binds over a living ipc socket without a word, so binding has to ask first.
+    """
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except OSError:
+        return False
+    probe = stdlib_socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_STREAM)
+    try:
+        probe.settimeout(0.5)
+        probe.connect(path)
+    except TimeoutError:
+        return True
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    else:
+        return True
+    finally:
+        probe.close()
+
+
+def bind(sock: zmq.Socket[bytes], url: str, endpoint: Endpoint, curve: Curve = NO_CURVE) -> None:
+    """Bind `sock` to `url`, one of the two of `endpoint`.
+
+    Raises
+    ------
+    InsecureBindError
+        The endpoint can be reached from other machines and there is no key.
+    AddressInUseError
+        Another process listens there. Its process is left alone.
+    """
+    if not endpoint.is_loopback and curve.keys is None:
+        raise InsecureBindError(
+            f"refusing to listen on {url} without a key, other machines could reach it: "
+            "give a CURVE key, or listen on localhost and use an ssh tunnel"
+        )
+    curve.apply_server(sock)
+    if url.startswith("ipc://"):
+        path = url[len("ipc://") :]
+        if ipc_path_is_live(path):
+            raise AddressInUseError(f"{url} is in use by another process: choose another port, or stop that one")
+        sock.bind(url)
+        os.chmod(path, 0o600)
+        return
+    try:
+        sock.bind(url)
+    except zmq.ZMQError as error:
+        if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
+            raise AddressInUseError(f"{url} is in use by another process: choose another port, or stop that one") from error
+        raise AddressInUseError(f"cannot listen on {url}: {error}") from error
+
+
+def connect(sock: zmq.Socket[bytes], url: str, curve: Curve = NO_CURVE) -> None:
+    """Connect `sock` to `url`; ZeroMQ goes on trying until somebody listens there."""
+    curve.apply_client(sock)
+    sock.connect(url)

@@ -1,0 +1,43 @@
+"""What ``import zmqruntime`` loads: nothing but pyzmq, msgspec and the standard library."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+FORBIDDEN = frozenset(
+    "PIL PyQt5 PyQt6 PySide2 PySide6 cupy dask filelock imagecodecs imageio jax jpype lz4 matplotlib napari "
+    "omero pandas platformdirs psutil qtpy rich scipy skimage superqt tensorflow tifffile torch vispy "
+    "zarr numpy".split()
+)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after `statement`."""
+    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+def test_import_loads_nothing_heavy() -> None:
+    assert loaded_by("import zmqruntime") & FORBIDDEN == set()
+
+
+def test_dir_loads_nothing_heavy() -> None:
+    assert loaded_by("import zmqruntime; dir(zmqruntime)") & FORBIDDEN == set()
+
+
+def test_public_names_are_sorted_and_resolve() -> None:
+    module = importlib.import_module("zmqruntime")
+    assert list(module.__all__) == sorted(module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        getattr(module, name)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    module = importlib.import_module("zmqruntime")
+    assert not hasattr(module, "no_such_name")
