@@ -145,6 +145,8 @@ class PlaneStore:
     def fill(self, array: Plane, *, owned: bool = False) -> Filled:
         """Copy an array into memory of the store, in native byte order and C order; visible to nobody yet.
 
+        Moves other planes to disk first when the budget is used up.
+
         Parameters
         ----------
         array
@@ -154,31 +156,27 @@ class PlaneStore:
 
         Raises
         ------
+        StoreFullError
+            It does not fit into memory and the disk is full.
         MemoryError
-            There is none.
+            There is none, budget or not.
         """
         dtype = array.dtype.newbyteorder("=")
+        self._make_room(array.nbytes)
         if owned and array.dtype == dtype and array.flags.c_contiguous:
-            return Filled(array, None)
-        buffer = self._take(array.nbytes)
-        plane: Plane = buffer[: array.nbytes].view(dtype).reshape(array.shape)
-        np.copyto(plane, array)
-        return Filled(plane, buffer)
+            filled = Filled(array, None)
+        else:
+            buffer = self._take(array.nbytes)
+            plane: Plane = buffer[: array.nbytes].view(dtype).reshape(array.shape)
+            np.copyto(plane, array)
+            filled = Filled(plane, buffer)
+        with self._lock:
+            self._bytes += array.nbytes
+        return filled
 
     def commit(self, layer_id: str, position: Position, filled: Filled) -> None:
-        """Make a filled plane the one at its place. Its older self is forgotten.
-
-        Raises
-        ------
-        StoreFullError
-            It does not fit into memory and the disk is full. The plane is discarded, the older one stays.
-        """
+        """Make a filled plane the one at its place; its older self is forgotten. Takes microseconds."""
         key = (layer_id, position)
-        try:
-            self._make_room(filled.plane.nbytes, keep=key)
-        except StoreFullError:
-            self.discard(filled)
-            raise
         held = _Held(filled)
         with self._lock:
             planes = self._layers.setdefault(layer_id, {})
@@ -187,7 +185,6 @@ class PlaneStore:
                 self._forget(key, older)
             planes[position] = held
             self._held[key] = held
-            self._bytes += held.nbytes
 
     def put(self, layer_id: str, position: Position, array: Plane) -> None:
         """`fill` and `commit` in one."""
@@ -196,6 +193,7 @@ class PlaneStore:
     def discard(self, filled: Filled) -> None:
         """Take back a filled plane that will not be committed."""
         with self._lock:
+            self._bytes -= filled.plane.nbytes
             self._retire(filled.buffer)
 
     # -- reading: the GUI thread
@@ -216,7 +214,7 @@ class PlaneStore:
             held = self._away.get(key)
             if held is None:
                 return None
-        self._make_room(held.nbytes, keep=key, strict=False)
+        self._make_room(held.nbytes, strict=False)
         return self._bring_back(key, held)
 
     def touched(self, layer_id: str, position: Position) -> None:
@@ -326,21 +324,19 @@ class PlaneStore:
 
     # -- inside: disk
 
-    def _make_room(self, nbytes: int, *, keep: _Key, strict: bool = True) -> None:
+    def _make_room(self, nbytes: int, *, strict: bool = True) -> None:
         """Move planes to disk until `nbytes` more fit into the budget. Called without the lock: writing
         takes time and the GUI must not wait for it.
         """
         while True:
             with self._lock:
-                older = self._held.get(keep)
-                growth = nbytes - (older.nbytes if older else 0)
-                if self._bytes + self._pool_bytes + growth <= self.budget:
+                if self._bytes + self._pool_bytes + nbytes <= self.budget:
                     return
                 if self._pool_bytes:
                     self._pool.clear()
                     self._pool_bytes = 0
                     continue
-                key = self._victim(keep)
+                key = self._victim()
                 if key is None:
                     return  # all that is left is on screen: more than the budget, and needed
                 held = self._held[key]
@@ -354,9 +350,9 @@ class PlaneStore:
                 if not strict:
                     return
                 raise StoreFullError(
-                    f"{nbytes} bytes do not fit: the viewer's memory budget of {self.budget} bytes is used up "
-                    f"and planes cannot be moved to {self._spill.directory} ({error.strerror}); free disk space "
-                    "there, set TMPDIR to another folder or raise the budget"
+                    f"{nbytes} bytes do not fit: the viewer's budget of {self.budget} bytes is used up and "
+                    f"planes cannot be moved to {self._spill.directory} ({error.strerror or error}); free disk "
+                    "space there, set TMPDIR to another folder or raise the budget"
                 ) from error
             with self._lock:
                 if self._held.get(key) is held and held.plane is plane and held.region is None:
@@ -365,11 +361,11 @@ class PlaneStore:
                 else:
                     self._spill.free(region)
 
-    def _victim(self, keep: _Key) -> _Key | None:
+    def _victim(self) -> _Key | None:
         """The plane unseen for longest of those nobody holds. Called with the lock."""
         for key, held in self._held.items():
             # Moving a plane away that is shown would free nothing: the viewer keeps its memory.
-            if key != keep and _is_unseen(held):
+            if _is_unseen(held):
                 return key
         return None
 

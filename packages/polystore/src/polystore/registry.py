@@ -96,7 +96,7 @@ class Registry(Generic[T]):
         return names
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._aliases or self._find(name) is not None)
+        return isinstance(name, str) and self._find(self.canonical(name)) is not None
 
     def get(self, name: str) -> T:
         """The plugin of that name (or alias), imported on first use.
@@ -112,7 +112,7 @@ class Registry(Generic[T]):
         BackendLoadError
             It cannot be imported; the other plugins are not affected.
         """
-        name = self._aliases.get(name, name)
+        name = self.canonical(name)
         if name in self._loaded:
             return self._loaded[name]
         plugin = self._find(name)
@@ -122,9 +122,13 @@ class Registry(Generic[T]):
             raise BackendClashError(clash)
         return self._loaded.setdefault(name, self._load(plugin))
 
+    def canonical(self, name: str) -> str:
+        """The name an alias stands for; any other name as it is."""
+        return self._aliases.get(name, name)
+
     def plugin(self, name: str) -> Plugin:
         """What is known of a name without importing it; raises `BackendNotFoundError`."""
-        plugin = self._find(self._aliases.get(name, name))
+        plugin = self._find(self.canonical(name))
         if plugin is None:
             raise self._unknown(name)
         return plugin

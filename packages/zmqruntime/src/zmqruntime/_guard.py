@@ -5,11 +5,13 @@ let go), or the guard is told to end, the command and everything in its process 
 `TERM_GRACE` later, SIGKILL. When the command ends, the guard ends with its exit code. Should the guard
 itself be killed, the Linux kernel kills the command.
 
-Only the standard library, run by its path with ``-I -S``: it starts in some 20 ms and imports nothing of ours.
+Only the standard library, run by its path with ``-I -S``: it starts in some 20 ms and needs nothing
+installed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -84,10 +86,8 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             pass  # macOS says so of a group of zombies
         if _ended(process, [], TERM_GRACE):
             break
-    try:
+    with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)  # what the command left behind in its group
-    except OSError:
-        pass
 
 
 def run(argv: list[str]) -> int:

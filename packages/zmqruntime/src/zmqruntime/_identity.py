@@ -7,11 +7,14 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 
 from zmqruntime.errors import NotOursError
 
 POLL_INTERVAL = 0.05
 """Seconds between two looks at a process where the kernel cannot tell us of its end (no pidfd)."""
+
+_LINUX = sys.platform == "linux"
 
 _START_FIELD = 19
 """Index of ``starttime`` (field 22 of proc(5)) after the name's closing bracket; the state is index 0."""
@@ -28,10 +31,9 @@ def process_start_time(pid: int) -> int | None:
     """
     if pid <= 0:
         return None
-    if sys.platform == "linux":
+    if _LINUX:
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                data = file.read()
+            data = Path(f"/proc/{pid}/stat").read_bytes()
         except OSError:
             return None
         # The name is in brackets and may itself hold brackets and blanks.
@@ -39,15 +41,20 @@ def process_start_time(pid: int) -> int | None:
         if len(fields) <= _START_FIELD or fields[0] in (b"Z", b"X"):
             return None
         return int(fields[_START_FIELD])
+    return _start_time_elsewhere(pid)
+
+
+def _start_time_elsewhere(pid: int) -> int | None:
     import psutil
 
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        return round(process.create_time() * 1000)
+        created: float = process.create_time()
     except psutil.Error:
         return None
+    return round(created * 1000)
 
 
 def same_process(pid: int, start_time: int) -> bool:

@@ -76,9 +76,11 @@ def open_log(log: Path | str | None) -> int:
         return os.open(os.devnull, os.O_WRONLY)
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(log, flags, 0o600)
     except OSError as error:
-        raise ProcessStartError(f"cannot write the log {str(log)!r}: {error.strerror}; give another path") from error
+        reason = f"cannot write the log {str(log)!r}: {error.strerror}"
+        raise ProcessStartError(f"{reason}; give another path") from error
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, 0o600)
     return descriptor
@@ -113,7 +115,13 @@ def start(
         if sys.platform == "win32":
             flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
             process = subprocess.Popen(
-                list(argv), stdin=stdin, stdout=output, stderr=output, env=dict(env), cwd=cwd, creationflags=flags
+                list(argv),
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                env=dict(env),
+                cwd=cwd,
+                creationflags=flags,
             )
         else:
             process = subprocess.Popen(
@@ -128,7 +136,8 @@ def start(
             )
     except OSError as error:
         raise ProcessStartError(
-            f"cannot start {argv[0]!r}: {error.strerror or error} ({error.filename}); is it installed, and on PATH?"
+            f"cannot start {argv[0]!r}: {error.strerror or error} ({error.filename}): "
+            "is it installed and on PATH, and does the working directory exist?"
         ) from error
     finally:
         if lifeline is not None:

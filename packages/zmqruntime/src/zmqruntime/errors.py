@@ -22,6 +22,7 @@
     - ProcessStartError
     - NotOursError
   + KeyFileError (also OSError)
+  + ConnectionFileError (also OSError)
 
 A message says what failed, with which value, and what to do about it.
 """
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 __all__ = [
     "AddressInUseError",
+    "ConnectionFileError",
     "EndpointError",
     "EndpointFormatError",
     "HandshakeTimeout",
@@ -155,3 +157,7 @@ class NotOursError(ProcessError):
 
 class KeyFileError(ZMQRuntimeError, OSError):
     """A key file is missing, malformed or readable by others."""
+
+
+class ConnectionFileError(ZMQRuntimeError, OSError):
+    """A connection file, or the folder of them, cannot be used."""

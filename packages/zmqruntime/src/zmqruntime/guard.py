@@ -22,8 +22,8 @@ class GuardedProcess:
     """A command that ends within 2 s of this process, also when this process is killed with SIGKILL.
 
     A small guard process holds one end of a pipe, we the other; the guard ends the command, with everything
-    in its process group, when the pipe closes. If the guard itself is killed the Linux kernel kills the command.
-    POSIX only. `close` (or leaving the ``with``) ends the command; so does the end of this process, but not
+    in its process group, when the pipe closes. If the guard itself is killed the Linux kernel kills the
+    command. POSIX only. `close` (or leaving the ``with``) ends the command; so does the end of this process, but not
     the mere loss of the object.
 
     Parameters
@@ -80,7 +80,9 @@ class GuardedProcess:
     def __enter__(self) -> GuardedProcess:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def is_alive(self) -> bool:

@@ -169,7 +169,10 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Items(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """`count` items numbered from `seq`; `body` describes them, further frames may carry their bytes."""
+    """`count` items numbered from `seq`; `body` describes them, further frames may carry their bytes.
+
+    A session's items are numbered from 0 without a gap; the receiver takes them in that order.
+    """
 
     seq: int
     count: int
@@ -190,13 +193,17 @@ class Note(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Bye(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The sender leaves; the receiver may forget it."""
+    """The sender leaves after `items` items; the receiver may forget it once it has them all."""
 
     session: str
+    items: int
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=17):
-    """The receiver takes the sender: at most `window_items` uncredited items, `window_bytes` in frames."""
+    """The receiver takes the sender: at most `window_items` uncredited items, `window_bytes` in frames.
+
+    `link` is the path of its short cut (see `zmqruntime.link`), empty when it has none.
+    """
 
     protocol: int
     session: str
@@ -205,6 +212,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=17):
     pid: int
     start_time: int
     host: str
+    link: str
     body: msgspec.Raw
 
 

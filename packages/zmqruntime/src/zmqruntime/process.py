@@ -142,7 +142,8 @@ class ServerProcess:
             raise ProcessError(f"process {pid} has ended: there is nothing to stop")
         if found != start_time:
             raise NotOursError(
-                f"pid {pid} now belongs to another process (started {found}, expected {start_time}): the one you mean has ended"
+                f"pid {pid} now belongs to another process (started {found}, not {start_time}): "
+                "the one you mean has ended"
             )
         return cls(pid, start_time, log=None if log is None else Path(log))
 

@@ -24,6 +24,7 @@ import zmq
 from zmqruntime.config import DEFAULT_TIMEOUTS, Endpoint, Timeouts
 from zmqruntime.errors import PeerBusyError, ProtocolError, RemoteError, ZMQRuntimeError
 from zmqruntime.handshake import self_identity
+from zmqruntime.link import LinkListener, link_path
 from zmqruntime.messages import (
     Command,
     ControlReply,
@@ -163,13 +164,31 @@ class ZMQServer(StreamHandler):
         self._wake_read, self._wake_write = stdlib_socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
+        poller = zmq.Poller()
         if self._data_kind == "ingest":
             items, size = self._window
             self._receiver = StreamReceiver(
-                data, self, wake=self.wake, window_items=items, window_bytes=size, timeouts=self._timeouts
+                data,
+                self,
+                wake=self.wake,
+                window_items=items,
+                window_bytes=size,
+                timeouts=self._timeouts,
+                listener=self._listen(),
+                poller=poller,
             )
-        self._thread = threading.Thread(target=self._run, args=(data, control), name=f"io {self.endpoint}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(data, control, poller), name=f"io {self.endpoint}", daemon=True)
         self._thread.start()
+
+    def _listen(self) -> LinkListener | None:
+        path = link_path(self.endpoint)
+        if not path:
+            return None
+        try:
+            return LinkListener(path)
+        except OSError as error:
+            logger.warning("no short cut at %s (%s): everything takes the data channel", path, error)
+            return None
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the I/O thread and close both channels; idempotent, any thread but the I/O thread."""
@@ -226,25 +245,30 @@ class ZMQServer(StreamHandler):
         self.wake()
 
     # ------------------------------------------------------------------ I/O thread
-    def _run(self, data: zmq.Socket[bytes], control: zmq.Socket[bytes]) -> None:
+    def _run(self, data: zmq.Socket[bytes], control: zmq.Socket[bytes], poller: zmq.Poller) -> None:
         assert self._wake_read is not None
-        poller = zmq.Poller()
+        wake_fd = self._wake_read.fileno()
         poller.register(control, zmq.POLLIN)
         poller.register(data, zmq.POLLIN)
-        poller.register(self._wake_read, zmq.POLLIN)
+        poller.register(wake_fd, zmq.POLLIN)
         receiver = self._receiver
         expire_at = 0.0
         try:
             while not self._stop.is_set():
-                # More may be waiting than was read; then only look at the control channel in between.
-                more = receiver.read() if receiver is not None else self._subscriptions(data)
                 owing = receiver is not None and receiver.owing
-                events = poller.poll(0 if more else 1 if owing else _TICK_MS)
+                events = poller.poll(1 if owing else _TICK_MS)
                 for sock, _ in events:
-                    if sock is control:
+                    if sock is data:
+                        if receiver is None:
+                            self._subscriptions(data)
+                        else:
+                            receiver.read()
+                    elif sock is control:
                         self._control(control)
-                    elif sock is not data:
+                    elif sock == wake_fd:
                         self._clear_wake()
+                    elif receiver is not None:
+                        receiver.read_link(sock)  # type: ignore[arg-type]
                 self._send_replies(control)
                 if receiver is not None:
                     if receiver.owing:
@@ -278,11 +302,10 @@ class ZMQServer(StreamHandler):
             while len(self._wake_read.recv(4096)) == 4096:
                 pass
 
-    def _subscriptions(self, data: zmq.Socket[bytes]) -> bool:
+    def _subscriptions(self, data: zmq.Socket[bytes]) -> None:
         with contextlib.suppress(zmq.Again):
             while True:
                 self.subscribed(data.recv(zmq.NOBLOCK))
-        return False
 
     def subscribed(self, frame: bytes) -> None:
         """Broadcast servers only: a subscriber came (``b"\\x01" + topic``) or left (``b"\\x00" + topic``)."""

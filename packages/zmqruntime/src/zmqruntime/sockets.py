@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from zmqruntime.config import Endpoint
-from zmqruntime.errors import AddressInUseError, InsecureBindError
+from zmqruntime.errors import AddressInUseError
+from zmqruntime.security import require_key_for
 
 if TYPE_CHECKING:
     from zmqruntime.security import KeyPair
@@ -54,6 +55,7 @@ class Curve:
             sock.setsockopt(zmq.CURVE_SERVER, 1)
             sock.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret)
             sock.setsockopt(zmq.CURVE_PUBLICKEY, self.keys.public)
+            self.keys.guard(sock)
 
     def apply_client(self, sock: zmq.Socket[bytes]) -> None:
         """Make `sock` a client of the server with `server_key`, when one is given."""
@@ -130,11 +132,7 @@ def bind(sock: zmq.Socket[bytes], url: str, endpoint: Endpoint, curve: Curve = N
     AddressInUseError
         Another process listens there. Its process is left alone.
     """
-    if not endpoint.is_loopback and curve.keys is None:
-        raise InsecureBindError(
-            f"refusing to listen on {url} without a key, other machines could reach it: "
-            "give a CURVE key, or listen on localhost and use an ssh tunnel"
-        )
+    require_key_for(endpoint, curve.keys)
     curve.apply_server(sock)
     if url.startswith("ipc://"):
         path = url[len("ipc://") :]

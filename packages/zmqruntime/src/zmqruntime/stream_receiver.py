@@ -15,6 +15,7 @@ from zmqruntime import _faults
 from zmqruntime.config import DEFAULT_TIMEOUTS, Timeouts
 from zmqruntime.errors import ProtocolError
 from zmqruntime.handshake import host_id, self_identity
+from zmqruntime.link import Link, LinkListener
 from zmqruntime.messages import (
     CREDIT,
     DISPLAYED,
@@ -84,6 +85,10 @@ class Peer:
         "_owed",
         "_start_time",
         "displayed",
+        "early",
+        "expected",
+        "last",
+        "link",
         "local",
         "name",
         "pid",
@@ -107,6 +112,10 @@ class Peer:
         self.seen = time.monotonic()
         self.received = self.displayed = self.superseded = self.refused = 0
         self.state: Any = None
+        self.link: Link | None = None
+        self.expected = 0
+        self.last = -1
+        self.early: dict[int, tuple[Items, list[Any]]] = {}
 
     def give(self, seq: int, code: int, reason: str = "", weight: int = 0) -> None:
         """Return item `seq`'s outcome, its credit, or both; any thread, once each.
@@ -144,6 +153,10 @@ class StreamReceiver:
         Called from other threads when there is something to send.
     window_items, window_bytes : int
         Credit each sender gets.
+    listener : LinkListener, optional
+        Where senders of this machine may take the short cut.
+    poller : zmq.Poller, optional
+        Gets the descriptors of links as they come and go; needed with `listener`.
     """
 
     def __init__(
@@ -155,8 +168,15 @@ class StreamReceiver:
         window_items: int = DEFAULT_WINDOW_ITEMS,
         window_bytes: int = DEFAULT_WINDOW_BYTES,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        listener: LinkListener | None = None,
+        poller: zmq.Poller | None = None,
     ) -> None:
         self._sock = sock
+        self._listener = listener
+        self._poller = poller
+        self._links: dict[int, tuple[Link, bytes]] = {}
+        if listener is not None and poller is not None:
+            poller.register(listener.fd, zmq.POLLIN)
         self._handler = handler
         self._wake = wake
         self._window = (window_items, window_bytes)
@@ -198,17 +218,64 @@ class StreamReceiver:
             frames: list[Any] = []
             while sock.getsockopt(more):
                 frames.append(sock.recv(copy=False))
-            try:
-                self._message(identity, header, frames)
-            except ProtocolError as error:
-                self._reject(identity, error)
-            except Exception:
-                # The plugin boundary: one handler's bug must not end the thread that answers pings.
-                logger.exception("a message from %r could not be handled", identity)
-                self.rejected += 1
-            if self._out:
-                self.flush_due()
+            self._take(identity, header, frames)
         return True
+
+    def read_link(self, fd: int) -> None:
+        """Handle what is readable at `fd`, one of the descriptors registered with the poller."""
+        self._thread = threading.get_ident()
+        if self._listener is not None and fd == self._listener.fd:
+            while (link := self._listener.accept()) is not None and self._poller is not None:
+                self._links[link.fd] = (link, b"")
+                self._poller.register(link.fd, zmq.POLLIN)
+            return
+        found = self._links.get(fd)
+        if found is None:
+            return
+        link, identity = found
+        for _ in range(_DRAIN):
+            data = link.receive()
+            if data is None:
+                return
+            if not identity:
+                identity = self._introduced(link, data)
+            if not data or not identity:
+                self._unlink(link)
+                return
+            if self._links[fd][1]:
+                self._take(identity, data, [])
+                if fd not in self._links:
+                    return  # it said goodbye
+            else:
+                self._links[fd] = (link, identity)
+
+    def _introduced(self, link: Link, data: bytes) -> bytes:
+        for identity, peer in self._peers.items():
+            if peer.session.encode() == data and peer.link is None:
+                peer.link = link
+                return identity
+        return b""
+
+    def _unlink(self, link: Link) -> None:
+        _, identity = self._links.pop(link.fd)
+        peer = self._peers.get(identity)
+        if peer is not None:
+            peer.link = None
+        if self._poller is not None:
+            self._poller.unregister(link.fd)
+        link.close()
+
+    def _take(self, identity: bytes, header: bytes, frames: list[Any]) -> None:
+        try:
+            self._message(identity, header, frames)
+        except ProtocolError as error:
+            self._reject(identity, error)
+        except Exception:
+            # The plugin boundary: one handler's bug must not end the thread that answers pings.
+            logger.exception("a message from %r could not be handled", identity)
+            self.rejected += 1
+        if self._out:
+            self.flush_due()
 
     def _reject(self, identity: bytes, error: ProtocolError) -> None:
         self.rejected += 1
@@ -228,13 +295,29 @@ class StreamReceiver:
             return
         peer.seen = time.monotonic()
         if type(message) is Items:
+            if message.seq != peer.expected:
+                self._stash(peer, message, frames)
+                return
             self._items(peer, message, frames)
+            while peer.early:
+                # What came on the other way meanwhile has its turn now.
+                early = peer.early.pop(peer.expected, None)
+                if early is None:
+                    break
+                self._items(peer, *early)
         elif type(message) is AreYouThere:
-            self._send(identity, IAmHere(message.number))
+            self._send(identity, IAmHere(message.number), peer.link)
         elif type(message) is Note:
             self._send(identity, NoteReply(message.number, _raw(self._handler.note(peer, bytes(message.body)))))
         elif type(message) is Bye:
+            peer.last = message.items
+        if 0 <= peer.last <= peer.expected:
             self._forget(identity)
+
+    def _stash(self, peer: Peer, message: Items, frames: list[Any]) -> None:
+        if message.seq < peer.expected or message.seq in peer.early or len(peer.early) >= self._window[0]:
+            raise ProtocolError(f"items from {message.seq} where {peer.expected} was expected: number them without gaps")
+        peer.early[message.seq] = (message, frames)
 
     def _items(self, peer: Peer, message: Items, frames: list[Any]) -> None:
         if _faults.armed:
@@ -243,6 +326,7 @@ class StreamReceiver:
         if not 0 < count <= self._window[0]:
             raise ProtocolError(f"{count} items in one message, the window is {self._window[0]}")
         peer.received += count
+        peer.expected = message.seq + count
         try:
             self._handler.items(peer, message.seq, count, message.body, frames)  # type: ignore[arg-type]
         except ProtocolError as error:
@@ -272,12 +356,15 @@ class StreamReceiver:
             body = self._handler.attach(peer, bytes(hello.body))
         pid, start_time = self_identity()
         version = min(PROTOCOL_VERSION, hello.protocol)
-        self._send(identity, Welcome(version, hello.session, *self._window, pid, start_time, host_id(), _raw(body)))
+        link = self._listener.path if self._listener is not None and peer.local else ""
+        self._send(identity, Welcome(version, hello.session, *self._window, pid, start_time, host_id(), link, _raw(body)))
         if _faults.armed:
             _faults.fault_point("receiver.welcomed")
 
     def _forget(self, identity: bytes) -> None:
         peer = self._peers.pop(identity)
+        if peer.link is not None:
+            self._unlink(peer.link)
         for i, value in enumerate((peer.received, peer.displayed, peer.superseded, peer.refused)):
             self._past[i] += value
         self._handler.detach(peer)
@@ -295,6 +382,10 @@ class StreamReceiver:
         for identity in list(self._peers):
             self._send(identity, Refused("closing", "the receiver ends"))
             self._forget(identity)
+        for link, _ in list(self._links.values()):
+            self._unlink(link)
+        if self._listener is not None:
+            self._listener.close()
 
     # ------------------------------------------------------------------ out
     @property
@@ -333,20 +424,23 @@ class StreamReceiver:
                 peer.superseded += 1
             elif outcome == REFUSED:
                 peer.refused += 1
-                self._send(peer._identity, Failed(seq, reason[:500]))
+                self._send(peer._identity, Failed(seq, reason[:500]), peer.link)
             if not peer._owed:
                 owing.append(peer)
             peer._owed += (seq, code)
         for peer in owing:
             pairs, peer._owed = peer._owed, []
-            self._send(peer._identity, Returns(pairs))
+            self._send(peer._identity, Returns(pairs), peer.link)
         if _faults.armed and owing:
             _faults.fault_point("receiver.returned")
 
-    def _send(self, identity: bytes, message: Any) -> None:
+    def _send(self, identity: bytes, message: Any, link: Link | None = None) -> None:
+        data = encode_data(message)
+        if link is not None and link.send(data):
+            return
         try:
             self._sock.send(identity, zmq.SNDMORE | zmq.NOBLOCK)
-            self._sock.send(encode_data(message), zmq.NOBLOCK)
+            self._sock.send(data, zmq.NOBLOCK)
         except zmq.ZMQError as error:
             # A ROUTER discards what it cannot deliver; anything else is worth a line in the log.
             logger.warning("could not answer a sender: %s", error)

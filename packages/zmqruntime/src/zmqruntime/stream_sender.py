@@ -25,6 +25,7 @@ from zmqruntime import _faults
 from zmqruntime.config import DEFAULT_TIMEOUTS, Endpoint, Timeouts
 from zmqruntime.errors import PeerError, ProtocolError, SendTimeout, StreamClosedError, VersionMismatchError
 from zmqruntime.handshake import host_id, self_identity
+from zmqruntime.link import Link
 from zmqruntime.messages import (
     CREDIT,
     DISPLAYED,
@@ -127,6 +128,8 @@ class StreamSender(Generic[T]):
         self._held = 0
         # attachment
         self._sock: zmq.Socket[bytes] | None = None
+        self._link: Link | None = None
+        self._poller = zmq.Poller()
         self._state = "connecting"
         self._error: PeerError | ProtocolError | None = None
         self._session = ""
@@ -223,7 +226,7 @@ class StreamSender(Generic[T]):
                     return False
                 self._upkeep()
                 if self._sock is not None:
-                    self._sock.poll(min(_SLICE_MS, left * 1000))
+                    self._poller.poll(min(_SLICE_MS, left * 1000))
                     self._drain()
                     continue
             self._pause(min(0.01, left))
@@ -284,7 +287,7 @@ class StreamSender(Generic[T]):
             if not deferred and not self._queue and self._sock is not None:
                 self._uncollected += 1
                 if self._credits < total or self._uncollected >= _COLLECT_SENDS or time.monotonic() > self._collect_at:
-                    self._drain()
+                    self._drain(thorough=self._link is None)
                 if self._credits > 0:
                     if self._latest:
                         self._supersede(items)
@@ -323,14 +326,14 @@ class StreamSender(Generic[T]):
                     if self._sock is not None:
                         # Only wait in the socket when there is nothing to read: credits may be here already.
                         if not self._credits:
-                            self._sock.poll(min(_SLICE_MS, left * 1000))
+                            self._poller.poll(min(_SLICE_MS, left * 1000))
                         self._drain()
                         if self._credits and not self._queue:
                             before = done
                             done = self._push(items, done)
                             self._held -= done - before
                             if done == before:
-                                self._sock.poll(min(_SLICE_MS, left * 1000))
+                                self._poller.poll(min(_SLICE_MS, left * 1000))
                         elif self._queue:
                             self._flush_waiting()
                             pause = 0.001
@@ -384,14 +387,19 @@ class StreamSender(Generic[T]):
             seq, count = self._seq, encoded.count
             header = encode_data(Items(seq, count, msgspec.Raw(encoded.body)))
             frames = encoded.frames
-            if frames:
-                sock.send(header, zmq.SNDMORE | zmq.NOBLOCK)
+            link = self._link
+            if frames or link is None or not link.send(header):
+                try:
+                    sock.send(header, (zmq.SNDMORE if frames else 0) | zmq.NOBLOCK)
+                except zmq.Again:
+                    # Under IMMEDIATE only a broken connection says so: what was just encoded did not leave.
+                    self._lose("the connection broke")
+                    break
                 for frame in frames[:-1]:
                     sock.send(frame, zmq.SNDMORE | zmq.NOBLOCK)
-                sock.send(frames[-1], zmq.NOBLOCK)
-                self._frame_bytes += encoded.frame_bytes
-            else:
-                sock.send(header, zmq.NOBLOCK)
+                if frames:
+                    sock.send(frames[-1], zmq.NOBLOCK)
+                    self._frame_bytes += encoded.frame_bytes
             share = encoded.frame_bytes // count if frames else 0
             for token in encoded.tokens:
                 self._uncredited[seq] = (token, share)
@@ -473,35 +481,44 @@ class StreamSender(Generic[T]):
             self._queued_bytes -= size
 
     # ------------------------------------------------------------------ in
-    def _drain(self) -> None:
-        """Read what the receiver sent; under the lock."""
+    def _drain(self, thorough: bool = True) -> None:
+        """Read what the receiver sent; under the lock. Not `thorough`: from the link only."""
         self._uncollected = 0
         self._collect_at = time.monotonic() + _COLLECT_SECONDS
-        sock = self._sock
-        while sock is not None and sock.getsockopt(zmq.EVENTS) & zmq.POLLIN:
-            data = sock.recv(zmq.NOBLOCK)
-            try:
-                message = decode_receiver(data)
-            except ProtocolError as error:
-                logger.warning("%s sent what is no protocol message: %s", self.endpoint, error)
-                continue
-            self._heard = time.monotonic()
-            if self._state == "silent":
-                self._state = "attached"
-                logger.info("%s answers again", self.endpoint)
-            if type(message) is Returns:
-                self._returns(message.pairs)
-            elif type(message) is Welcome:
-                self._welcome(message)
-            elif type(message) is NoteReply:
-                if message.number == self._note and self._state == "connecting":
-                    self._encoder.noted(bytes(message.body))
-                    self._open()
-            elif type(message) is Failed:
-                logger.warning("%s refused item %d: %s", self.endpoint, message.seq, message.message)
-            elif type(message) is Refused:
-                self._refusal(message)
-                sock = self._sock
+        while self._link is not None:
+            data = self._link.receive()
+            if data is None:
+                break
+            if not data:
+                self._lose("it closed the connection")
+                return
+            self._message(data)
+        if thorough:
+            while self._sock is not None and self._sock.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                self._message(self._sock.recv(zmq.NOBLOCK))
+
+    def _message(self, data: bytes) -> None:
+        try:
+            message = decode_receiver(data)
+        except ProtocolError as error:
+            logger.warning("%s sent what is no protocol message: %s", self.endpoint, error)
+            return
+        self._heard = time.monotonic()
+        if self._state == "silent":
+            self._state = "attached"
+            logger.info("%s answers again", self.endpoint)
+        if type(message) is Returns:
+            self._returns(message.pairs)
+        elif type(message) is Welcome:
+            self._welcome(message)
+        elif type(message) is NoteReply:
+            if message.number == self._note and self._state == "connecting":
+                self._encoder.noted(bytes(message.body))
+                self._open()
+        elif type(message) is Failed:
+            logger.warning("%s refused item %d: %s", self.endpoint, message.seq, message.message)
+        elif type(message) is Refused:
+            self._refusal(message)
 
     def _returns(self, pairs: list[int]) -> None:
         uncredited, unresolved = self._uncredited, self._unresolved
@@ -554,6 +571,10 @@ class StreamSender(Generic[T]):
                 self._peer_poll.register(self._peer_fd, select.POLLIN)
         self._peer_local = same
         self._peer_process = (message.pid, message.start_time)
+        if same and message.link and self._link is None:
+            self._link = Link.connect(message.link, self._session)
+            if self._link is not None:
+                self._poller.register(self._link.fd, zmq.POLLIN)
         note = self._encoder.attached(bytes(message.body), same)
         if _faults.armed:
             _faults.fault_point("sender.welcomed")
@@ -561,8 +582,8 @@ class StreamSender(Generic[T]):
             self._open()
             return
         self._note = self._attachments + 1
-        if self._sock is not None:
-            self._sock.send(encode_data(Note(self._note, msgspec.Raw(note))), zmq.NOBLOCK)
+        if not self._try_send(encode_data(Note(self._note, msgspec.Raw(note)))):
+            self._lose("the connection broke during the handshake")
 
     def _open(self) -> None:
         self._state = "attached"
@@ -612,7 +633,7 @@ class StreamSender(Generic[T]):
         quiet = now - self._heard
         if quiet > self._timeouts.ping_interval and now - self._asked > self._timeouts.ping_interval:
             self._asked = now
-            self._try_send(AreYouThere(int(now * 1000) & 0x7FFFFFFF))
+            self._try_send(encode_data(AreYouThere(int(now * 1000) & 0x7FFFFFFF)))
         if quiet > self._timeouts.silence and self._state == "attached":
             # What was read just now may be older than the silence: look once more before saying so.
             self._drain()
@@ -625,6 +646,8 @@ class StreamSender(Generic[T]):
     def _connect(self) -> None:
         # IMMEDIATE: nothing is queued for a receiver that is not there.
         self._sock = make_socket(zmq.DEALER, immediate=1)
+        self._poller.register(self._sock, zmq.POLLIN)
+        self._seq = 0
         self._session = secrets.token_hex(8)
         self._helloed = 0.0
         connect(self._sock, self.endpoint.data_url, self._curve)
@@ -632,13 +655,14 @@ class StreamSender(Generic[T]):
     def _hello(self) -> None:
         pid, start_time = self_identity()
         body = msgspec.Raw(self._encoder.hello())
-        self._try_send(Hello(PROTOCOL_VERSION, OLDEST_PROTOCOL, self._session, pid, start_time, host_id(), self.name, body))
+        hello = Hello(PROTOCOL_VERSION, OLDEST_PROTOCOL, self._session, pid, start_time, host_id(), self.name, body)
+        self._try_send(encode_data(hello))
 
-    def _try_send(self, message: Any) -> bool:
+    def _try_send(self, data: bytes) -> bool:
         if self._sock is None:
             return False
         try:
-            self._sock.send(encode_data(message), zmq.NOBLOCK)
+            self._sock.send(data, zmq.NOBLOCK)
         except zmq.Again:
             return False  # nobody is connected; said again at the next tick
         return True
@@ -651,16 +675,21 @@ class StreamSender(Generic[T]):
         self._unresolved.clear()
         self._uncredited.clear()
         self._credits = self._frame_bytes = self._note = 0
-        self._forget_peer()
         self._encoder.detached()
-        if self._sock is not None:
-            self._sock.close(0)
-            self._sock = None
+        self._disconnect(linger_ms=0)
         self._state = "connecting"
         self._helloed = time.monotonic()
         self._wake.set()
 
-    def _forget_peer(self) -> None:
+    def _disconnect(self, linger_ms: int) -> None:
+        if self._link is not None:
+            self._poller.unregister(self._link.fd)
+            self._link.close()
+            self._link = None
+        if self._sock is not None:
+            self._poller.unregister(self._sock)
+            self._sock.close(linger_ms)
+            self._sock = None
         if self._peer_fd >= 0:
             os.close(self._peer_fd)
         self._peer_fd, self._peer_poll, self._peer_local = -1, None, False
@@ -678,7 +707,7 @@ class StreamSender(Generic[T]):
                         self._flush_waiting()
                     if self._sock is not None and (self._queue or self._latest or self._state == "connecting"):
                         busy = True
-                        self._sock.poll(5)
+                        self._poller.poll(5)
                         self._drain()
                         self._flush_waiting()
                 except Exception:
@@ -706,7 +735,7 @@ class StreamSender(Generic[T]):
                 if left <= 0 or self._closed:
                     return False
                 if self._sock is not None:
-                    self._sock.poll(min(_SLICE_MS, left * 1000))
+                    self._poller.poll(min(_SLICE_MS, left * 1000))
                     continue
             self._pause(min(0.01, left))
 
@@ -724,16 +753,15 @@ class StreamSender(Generic[T]):
                 return
             self._drain()
             self._closed = True
-            self._try_send(Bye(self._session))
+            bye = encode_data(Bye(self._session, self._seq))
+            if self._link is None or not self._link.send(bye):
+                self._try_send(bye)
             self._lost += len(self._unresolved)
             self._unresolved.clear()
             self._uncredited.clear()
             self._drop_queue()
-            self._forget_peer()
             self._encoder.detached()
-            if self._sock is not None:
-                self._sock.close(1000)
-                self._sock = None
+            self._disconnect(linger_ms=1000)
         self._wake.set()
         if threading.current_thread() is not self._keeper:
             self._keeper.join(2.0)

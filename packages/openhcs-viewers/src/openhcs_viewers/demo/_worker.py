@@ -156,6 +156,8 @@ class FieldWorker:
             if target.kind in self._failures:
                 self._skipped[target.kind] += len(arrays)
                 continue
+            sender = self._senders[target.kind]
+            given = sender.stats.sent
             try:
                 self.filemanager.save_batch(
                     arrays,
@@ -172,6 +174,7 @@ class FieldWorker:
                 # The pipeline and the other viewers go on; the run ends with an exit code that says so.
                 _log.error("%s takes no more images: %s", target.kind, error)
                 self._failures[target.kind] = str(error)
+                self._skipped[target.kind] += len(arrays) - (sender.stats.sent - given)
 
     def _display(self, target: ViewerTarget, field: FieldImages, look: Look) -> Any:
         display = target.display

@@ -63,8 +63,7 @@ class Channel:
 class FieldImages:
     """All images of one field at one time: what one worker takes at a time.
 
-    ``stacks`` and ``projections`` are told apart because microscopes store both of one field: an image without z is
-    a projection when another image of its channel or of the field has one.
+    Microscopes store stacks and projections of one field side by side: a projection is an image without z.
     """
 
     plate: str
@@ -164,7 +163,7 @@ def read_plate(folder: str | Path, filemanager: FileManager | None = None) -> Pl
         The folder is missing or empty, or holds no image whose name says where it belongs.
     """
     from polystore import FileManager
-    from polystore.microscopes import parse_path
+    from polystore.microscopes import identify
 
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
@@ -178,14 +177,13 @@ def read_plate(folder: str | Path, filemanager: FileManager | None = None) -> Pl
     for path in sorted(files):
         if not path.lower().endswith(SUFFIXES):
             continue
-        if "_thumb" in Path(path).name.lower():
-            thumbnails += 1
-            continue
-        key = parse_path(path)
-        if key.well is None:
+        found = identify(path)
+        if found is None or found.key.well is None:
             unknown.append(path)
+        elif found.thumbnail:
+            thumbnails += 1
         else:
-            images.append(PlateImage(path, key))
+            images.append(PlateImage(path, found.key))
     if not images:
         raise PlateError(_nothing(root, files, unknown))
     _refuse_twins(images)

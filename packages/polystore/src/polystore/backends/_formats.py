@@ -81,7 +81,7 @@ def write(stream: BinaryIO, path: str, value: Any, **options: Any) -> None:
     _check_options(path, options, chosen.write_options)
     try:
         chosen.module.write(stream, suffix, value, **options)
-    except UnsupportedFormatError as exc:
+    except (UnsupportedFormatError, UnicodeEncodeError) as exc:
         raise UnsupportedFormatError(f"cannot write {path!r}: {exc}") from exc
 
 
@@ -102,6 +102,8 @@ def read(stream: BinaryIO, path: str, **options: Any) -> Any:
     _check_options(path, options, chosen.read_options)
     try:
         return chosen.module.read(stream, suffix, **options)
+    except (CorruptFileError, UnsupportedFormatError) as exc:
+        raise type(exc)(f"cannot read {path!r}: {exc}") from exc
     except (PolystoreError, OSError, MemoryError):
         raise
     except Exception as exc:

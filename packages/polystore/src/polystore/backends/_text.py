@@ -25,7 +25,7 @@ def write(stream: BinaryIO, suffix: str, value: Any, *, header: bool = True) -> 
 
     A table is a list of dicts (one per row; the columns are all keys, in the order in which they first come), a
     list of lists, or a two-dimensional array. ``header=False`` leaves the row of column names out; lists and arrays
-    have none.
+    have none. JSON has no NaN and no infinity: they become null.
     """
     if suffix == ".txt":
         if not isinstance(value, str):

@@ -77,7 +77,6 @@ def write(
             description["unit"] = "um"
     if compression is not None and compression.lower() != "none":
         options["compression"] = _compression(compression)
-    byteorder = ">" if imagej or array.dtype.byteorder == ">" else None
     try:
         tifffile.imwrite(
             stream,
@@ -85,7 +84,6 @@ def write(
             photometric="rgb" if rgb else "minisblack",
             ome=ome,
             imagej=imagej,
-            byteorder=byteorder,
             metadata=description,
             **options,
         )
@@ -95,16 +93,14 @@ def write(
 
 
 def read(stream: BinaryIO, suffix: str, *, series: int = 0) -> NDArray[Any]:
-    """The array of one image series, by default the first; a new array, owned by the caller.
+    """The array of one image series, by default the first; a new array in native byte order, owned by the caller.
 
-    Files written by `write` come back with the same shape, values and byte order.
+    Files written by `write` come back with the same shape and values.
     """
     with tifffile.TiffFile(stream) as file:
         if not 0 <= series < len(file.series):
             raise UnsupportedFormatError(f"series={series}, but the file has {len(file.series)}")
         array: NDArray[Any] = np.asarray(file.series[series].asarray())
-        wanted = array.dtype.newbyteorder(file.byteorder)
-    # tifffile answers in the byte order of this machine; ours say how they were given.
     return array
 
 

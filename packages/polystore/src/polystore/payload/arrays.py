@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from polystore.errors import PayloadTooLargeError, UnsupportedArrayError
 
-__all__ = ["MAX_DIMENSIONS", "as_host_array", "check_array", "checked_dtype", "checked_nbytes"]
+__all__ = ["MAX_DIMENSIONS", "as_host_array", "check_array", "checked_dtype", "checked_nbytes", "is_array"]
 
 MAX_DIMENSIONS = 32
 """Most dimensions of one array: the limit of NumPy 1.x, more than any acquisition has components."""
@@ -72,6 +72,24 @@ class _SupportsGet(Protocol):
 @runtime_checkable
 class _SupportsArray(Protocol):
     def __array__(self, dtype: Any = None) -> NDArray[Any]: ...
+
+
+@runtime_checkable
+class _HasShape(Protocol):
+    shape: Any
+    dtype: Any
+
+
+def is_array(obj: object) -> bool:
+    """Whether `as_host_array` has something to work with: an array of NumPy or of any framework.
+
+    A table (which only *can* be made an array) is none, a NumPy scalar is none.
+    """
+    if isinstance(obj, np.ndarray):
+        return True
+    if isinstance(obj, np.generic):
+        return False
+    return isinstance(obj, _SupportsDLPack) or (isinstance(obj, _SupportsArray) and isinstance(obj, _HasShape))
 
 
 def as_host_array(obj: Any) -> NDArray[Any]:

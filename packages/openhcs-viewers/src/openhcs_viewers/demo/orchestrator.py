@@ -1,0 +1,299 @@
+"""Runs steps over plates in worker processes, keeps what they make, and streams it to viewers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openhcs_viewers.demo._counts import Unreported, ViewerCounts, add_up
+from openhcs_viewers.demo._errors import PlateError, StepError
+from openhcs_viewers.demo._looks import choose_looks
+from openhcs_viewers.demo._pool import WorkerPool, refuse_second_copy
+from openhcs_viewers.demo.pipeline import FieldResult, Job, Step, StepKind, ViewerTarget, WorkerReport
+from openhcs_viewers.demo.plate import Plate, read_plate
+
+if TYPE_CHECKING:
+    from openhcs_viewers.config import PipelineConfig
+    from openhcs_viewers.demo._pool import Outcome
+    from openhcs_viewers.demo.plate import FieldImages
+    from openhcs_viewers.handle import ViewerHandle
+
+FLUSH_SECONDS = 60.0
+"""How long the end of a run waits for outcomes of images on their way, per viewer."""
+
+Progress = Callable[["FieldImages", FieldResult | None], None]
+"""Called in the caller's thread after each field; the result is None when the field failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run made.
+
+    Attributes
+    ----------
+    output
+        The folder of results; a folder per plate in it.
+    plates
+        What was read.
+    fields
+        Of every field that went through, in the order of the plates.
+    failures
+        One line for every field that did not, and for every viewer given up.
+    viewers
+        By kind, what became of every image.
+    workers
+        Pids of all processes that worked, dead ones included.
+    seconds
+        From start to the last outcome.
+    """
+
+    output: Path
+    plates: tuple[Plate, ...]
+    fields: tuple[FieldResult, ...]
+    failures: tuple[str, ...]
+    viewers: dict[str, ViewerCounts]
+    workers: tuple[int, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every field went through and every image arrived."""
+        return not self.failures and all(counts.complete for counts in self.viewers.values())
+
+
+class PipelineOrchestrator:
+    """Runs steps over plates.
+
+    Parameters
+    ----------
+    plate_paths : sequence of path
+        Folders of acquisitions; see `openhcs_viewers.demo.plate.read_plate`.
+    steps : sequence of Step
+        Run in order on every field.
+    global_config : PipelineConfig, optional
+        With ``napari_streaming`` enabled, a napari is started in the background (or reused) and shows every step.
+        Its policy is that of the `napari_stream` backend: the pipeline is never held up.
+    viewers : sequence of ViewerTarget, optional
+        Further viewers, which somebody else launched.
+    output : path, optional
+        Folder for results, by default ``./out``.
+    workers : int, optional
+        Processes; by default one per processor, at most 8.
+
+    Attributes
+    ----------
+    handle
+        Of the napari started by `run`, for whoever wants to look at it or end it; None without.
+
+    Raises
+    ------
+    StepError
+        No steps, or two of one name.
+    """
+
+    def __init__(
+        self,
+        plate_paths: Sequence[str | os.PathLike[str]],
+        steps: Sequence[Step],
+        global_config: PipelineConfig | None = None,
+        *,
+        viewers: Sequence[ViewerTarget] = (),
+        output: str | os.PathLike[str] = "out",
+        workers: int | None = None,
+    ) -> None:
+        names = Counter(step.name for step in steps)
+        if not names or max(names.values()) > 1:
+            raise StepError(f"steps {[step.name for step in steps]}: give at least one, each with a name of its own")
+        self.plate_paths = tuple(plate_paths)
+        self.steps = tuple(steps)
+        self.global_config = global_config
+        self.viewers = tuple(viewers)
+        self.output = Path(output).resolve()
+        self.workers = workers if workers is not None else min(8, os.cpu_count() or 1)
+        self.handle: ViewerHandle | None = None
+
+    def run(self, progress: Progress | None = None) -> RunResult:
+        """Run all steps on all fields and return what became of them. Failing fields do not stop the others.
+
+        Raises
+        ------
+        PlateError
+            A path is no plate.
+        UnguardedScriptError
+            The script that calls this has no ``if __name__ == "__main__"`` guard.
+        LaunchError
+            The napari asked for cannot be started.
+        """
+        refuse_second_copy()
+        begin = time.perf_counter()
+        targets = (*self._launch(), *self.viewers)
+        plates = self._read()
+        job = self._job(plates, targets)
+        tasks = [field for plate in plates for field in plate.fields()]
+        from openhcs_viewers.demo import _worker
+
+        run = _Run(job)
+        # More workers than fields would only cost their start.
+        with WorkerPool(min(self.workers, len(tasks)), _worker.start, (job,)) as pool:
+            for outcome in pool.run(_worker.run_field, tasks):
+                run.add(outcome)
+                if progress is not None:
+                    progress(outcome.task, outcome.value)
+            for report in pool.each(_worker.report, FLUSH_SECONDS):
+                run.close(report)
+        order = {id(task): at for at, task in enumerate(tasks)}
+        results = sorted(run.results.items(), key=lambda item: order[item[0]])
+        fields = tuple(result for _, result in results)
+        write_results(job, plates, fields)
+        return RunResult(
+            self.output,
+            plates,
+            fields,
+            tuple(run.failures),
+            run.counts(),
+            tuple(run.workers),
+            time.perf_counter() - begin,
+        )
+
+    def _read(self) -> tuple[Plate, ...]:
+        if not self.plate_paths:
+            raise PlateError("no plate: give plate_paths=[folder, ...]")
+        plates = tuple(read_plate(path) for path in self.plate_paths)
+        twins = [name for name, count in Counter(plate.name for plate in plates).items() if count > 1]
+        if twins:
+            raise PlateError(f"two plates are named {twins[0]!r}: run them one by one, with an output folder each")
+        return plates
+
+    def _launch(self) -> tuple[ViewerTarget, ...]:
+        config = self.global_config.napari_streaming if self.global_config is not None else None
+        if config is None or not config.enabled:
+            return ()
+        from openhcs_viewers.launcher import launch
+
+        # In the background: the pipeline begins at once, and what it sends meanwhile is kept and shown.
+        self.handle = launch(
+            "napari",
+            port=config.napari_port,
+            host=config.napari_host,
+            detached=config.persistent,
+            wait=False,
+        )
+        target = ViewerTarget(
+            "napari",
+            self.handle.endpoint,
+            display=config.display_spec(),
+            policy="drop",
+            deadline=1.0,
+            starting=True,
+        )
+        return (target,)
+
+    def _job(self, plates: Sequence[Plate], targets: tuple[ViewerTarget, ...]) -> Job:
+        from polystore import FileManager
+
+        filemanager = FileManager()
+        looks = {}
+        if targets:
+            for plate in plates:
+                looks.update(choose_looks(plate, self.steps, filemanager))
+        self.output.mkdir(parents=True, exist_ok=True)
+        return Job(
+            run=uuid.uuid4().hex,
+            steps=self.steps,
+            targets=targets,
+            output=self.output,
+            counted={plate.name: plate.counted for plate in plates},
+            looks=looks,
+            scales={plate.name: plate.scale for plate in plates},
+            name_plates=len(plates) > 1,
+        )
+
+
+class _Run:
+    """What is known of a run while it goes on."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.results: dict[int, FieldResult] = {}
+        self.failures: list[str] = []
+        self.workers: dict[int, None] = {}
+        self._given: dict[int, Counter[str]] = {}  # by worker, images given to each viewer so far
+        self._unreported: list[Unreported] = []
+        self._reports: list[WorkerReport] = []
+        self._given_up: dict[str, str] = {}
+
+    def add(self, outcome: Outcome[FieldImages, FieldResult]) -> None:
+        """Take in what became of one field."""
+        self.workers[outcome.worker] = None
+        given = self._given.setdefault(outcome.worker, Counter())
+        if outcome.value is not None:
+            self.results[id(outcome.task)] = outcome.value
+            given.update(outcome.value.sent)
+            for kind, reason in outcome.value.failures.items():
+                self._give_up(kind, reason)
+            return
+        self.failures.append(f"{outcome.task.title}: {outcome.error}")
+        if outcome.died:
+            planned = self.job.images_streamed(outcome.task)
+            given.update({target.kind: planned for target in self.job.targets})
+            self._unreported.append(Unreported(dict(given)))
+
+    def close(self, outcome: Outcome[float, WorkerReport]) -> None:
+        """Take in a worker's report."""
+        if outcome.value is not None:
+            self._reports.append(outcome.value)
+            for kind, settled in outcome.value.settled.items():
+                if not settled:
+                    self._give_up(kind, f"images on their way had no outcome within {FLUSH_SECONDS:g} s")
+            return
+        self.failures.append(f"report of worker {outcome.worker}: {outcome.error}")
+        self._unreported.append(Unreported(dict(self._given.get(outcome.worker, {}))))
+
+    def counts(self) -> dict[str, ViewerCounts]:
+        """The counts of every viewer."""
+        kinds = [target.kind for target in self.job.targets]
+        return add_up(kinds, self._reports, self._unreported, self._given_up)
+
+    def _give_up(self, kind: str, reason: str) -> None:
+        if kind not in self._given_up:
+            self._given_up[kind] = reason
+            self.failures.append(f"{kind}: {reason}")
+
+
+def write_results(job: Job, plates: Sequence[Plate], fields: Sequence[FieldResult]) -> None:
+    """Write ``<plate>/<well>/results.json`` of every well and ``counts.csv`` of the run."""
+    channels = list(dict.fromkeys(str(channel.value) for plate in plates for channel in plate.channels))
+    wells: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    rows = []
+    for field in fields:
+        images = field.images
+        well = str(images.well)
+        place = {"plate": images.plate, "well": well, "field": images.field, "t": images.t}
+        entry = {**place, "intensity": dict(field.intensities), "steps": dict(field.results)}
+        wells.setdefault((images.plate, well), []).append(entry)
+        for step, found in field.results.items():
+            intensity = [field.intensities.get(channel, "") for channel in channels]
+            rows.append([*place.values(), step, found.get("count"), found.get("area_mean"), *intensity])
+    for (plate, well), entries in wells.items():
+        counts = {
+            step.name: sum(entry["steps"].get(step.name, {}).get("count", 0) for entry in entries)
+            for step in job.steps
+            if step.kind is StepKind.COUNT
+        }
+        folder = job.output / plate / well
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"plate": plate, "well": well, "counts": counts, "fields": entries}, indent=1)
+        (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    header = ["plate", "well", "field", "t", "step", "count", "area_mean"]
+    with (job.output / "counts.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*header, *(f"mean_{channel}" for channel in channels)])
+        writer.writerows(rows)

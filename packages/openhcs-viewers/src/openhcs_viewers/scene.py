@@ -1,0 +1,509 @@
+"""What a viewer shows, between the thread that receives and the thread that draws.
+
+The I/O thread calls `Scene.receive`: the image is copied, placed and kept, and its memory given back to the sender.
+When nobody looks at its position the image is *displayed* at once, because it will be seen as soon as the slider is
+moved there, and the GUI thread never hears of it. Otherwise it waits for the next `Scene.take_changes`, and
+`Scene.applied` says that it is on screen. An image sent again before that replaces the waiting one, which is
+*superseded*. Every image gets exactly one outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from openhcs_viewers._contrast import Contrast
+from openhcs_viewers.abc import Changes
+from openhcs_viewers.errors import StoreFullError
+from openhcs_viewers.store import Filled, PlaneStore
+from polystore.components import Component, ImageKey, Value
+from polystore.errors import PolystoreError, ProjectionError
+from polystore.projection import LayerPlan, LayerProjection, Placement, Position, split_planes
+
+__all__ = ["Arrival", "Scene"]
+
+logger = logging.getLogger(__name__)
+
+_Key = tuple[str, Position]
+
+
+class Arrival(Protocol):
+    """An image as it arrives (`polystore.streaming.receiver.ReceivedImage`)."""
+
+    array: np.ndarray[Any, Any] | None
+    key: ImageKey
+    context: Any
+    kind: str
+    contrast: tuple[float, float] | None
+    path: str
+    name: str
+    rois: list[Any] | None
+    owned: bool
+
+    def intact(self) -> bool: ...  # noqa: D102
+    def credit(self) -> None: ...  # noqa: D102
+    def resolve(self, outcome: str, reason: str = "") -> None: ...  # noqa: D102
+    def finish(self, outcome: str, reason: str = "") -> None: ...  # noqa: D102
+
+
+class _Ticket:
+    """An image on its way to the screen; its planes may get there one by one."""
+
+    __slots__ = ("credited", "image", "outcome", "parts", "reason")
+
+    def __init__(self, image: Arrival, parts: int) -> None:
+        self.image = image
+        self.parts = parts
+        self.outcome = "displayed"
+        self.reason = ""
+        self.credited = False
+
+    def part(self, outcome: str, reason: str = "") -> bool:
+        """Count one part's outcome, the worst wins; True when it was the last. Called with the scene's lock."""
+        if outcome == "dropped" or (outcome == "superseded" and self.outcome == "displayed"):
+            self.outcome, self.reason = outcome, reason
+        self.parts -= 1
+        return self.parts == 0
+
+    def send(self) -> None:
+        if self.credited:
+            self.image.resolve(self.outcome, self.reason)
+        else:
+            self.credited = True
+            self.image.finish(self.outcome, self.reason)
+
+
+class Scene:
+    """Layers, planes and what is looked at. `receive` belongs to one thread, the rest as each says.
+
+    Parameters
+    ----------
+    store
+        Keeps the planes.
+    projection
+        Decides where they belong; used under this scene's lock only.
+    every_plane
+        The viewer wants to be told of every plane, shown or not (`Viewer.every_plane`).
+    """
+
+    def __init__(
+        self, store: PlaneStore, projection: LayerProjection | None = None, *, every_plane: bool = False
+    ) -> None:
+        self.store = store
+        self._projection = projection or LayerProjection()
+        self._every = every_plane
+        self._lock = threading.Lock()
+        self._wake: Callable[[], None] = _nothing
+        self._looking: Mapping[Component, Value] = {}
+        self._live: dict[str, LayerPlan] = {}
+        self._applied_axes = 0
+        self._new: dict[str, None] = {}
+        self._updated: dict[str, None] = {}
+        self._waiting: dict[_Key, _Ticket] = {}
+        self._contrast: dict[str, Contrast] = {}
+        self._moved_contrast: dict[str, None] = {}
+        self._rois: dict[str, dict[Position, tuple[Any, ...]]] = {}
+        self._follow: Mapping[Component, Value] | None = None
+        self._counts = {"received": 0, "displayed": 0, "superseded": 0, "dropped": 0}
+        self._reasons: dict[str, int] = {}
+
+    # -- waking the GUI thread
+
+    def on_wake(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, from any thread, whenever there is something to take. Set once by the viewer."""
+        self._wake = callback
+        callback()
+
+    def wake(self) -> None:
+        """Ask for the GUI thread's attention; any thread."""
+        self._wake()
+
+    # -- the I/O thread
+
+    def receive(self, images: Iterable[Arrival]) -> None:
+        """Take images in. Each is credited as soon as it is copied, and resolved now or by `applied`."""
+        for image in images:
+            try:
+                self._receive(image)
+            except (PolystoreError, StoreFullError, MemoryError) as error:
+                self._refuse(image, str(error) or type(error).__name__)
+        if self._waiting or self._moved_contrast:
+            self._wake()
+
+    def declare(self, extents: Mapping[Component | str, Iterable[Value]]) -> None:
+        """Announce values of components before their images: the sliders are there from the start; any thread.
+
+        Raises
+        ------
+        ComponentError
+            A component or value nobody understands.
+        """
+        with self._lock:
+            moved = self._projection.declare(extents)
+        if moved:
+            self._wake()
+
+    # -- the GUI thread
+
+    def look_at(self, position: Mapping[Component, Value]) -> None:
+        """Say where the sliders are, **before** the planes there are read.
+
+        Components that are drawn as a whole (a stack seen in 3-D) are left out: all their planes are looked at. The
+        order matters: an image that arrives after this call is known to be on screen, one that arrived before it is
+        there to be read. No lock is needed for that.
+        """
+        self._looking = dict(position)
+
+    def take_changes(self, *, new_layers: int = 1) -> Changes:
+        """What to do now. Follow it by `applied`.
+
+        Parameters
+        ----------
+        new_layers
+            How many layers may be made at most; making one takes a viewer longer than everything else here, and the
+            window must move meanwhile. The others come next time, with their images.
+        """
+        with self._lock:
+            if not (self._waiting or self._new or self._updated or self._moved_contrast or self._follow):
+                if self._applied_axes == self._projection.axes_version:
+                    return _NO_CHANGES
+            return self._collect(new_layers)
+
+    def applied(self, changes: Changes, failed: Mapping[str, str] | None = None) -> None:
+        """Say that the changes are made: their images are displayed.
+
+        Parameters
+        ----------
+        failed
+            Layers that could not be made or changed, with the reason: they are given up, and their images dropped.
+        """
+        done: list[_Ticket] = []
+        with self._lock:
+            if changes.axes is not None:
+                self._applied_axes = changes.axes_version
+            for plan in (*changes.created, *changes.updated):
+                self._live[plan.layer_id] = plan
+            for (layer_id, _), ticket in changes.tickets:
+                reason = failed.get(layer_id) if failed else None
+                if ticket.part("dropped", reason) if reason else ticket.part("displayed"):
+                    done.append(ticket)
+            for layer_id, reason in (failed or {}).items():
+                done += self._give_up(layer_id, f"its layer could not be shown: {reason}")
+            more = bool(self._waiting or self._new)
+        self._send(done)
+        if more:
+            self._wake()
+
+    def layer_deleted(self, layer_id: str) -> None:
+        """Say that the user removed a layer: its planes are forgotten and it stays away until another run."""
+        with self._lock:
+            done = self._give_up(layer_id, "its layer was deleted in the viewer")
+        self._send(done)
+
+    def rois(self, layer_id: str, position: Position) -> tuple[Any, ...]:
+        """The regions of interest at a position of a layer; any thread."""
+        return self._rois.get(layer_id, {}).get(position, ())
+
+    def keep_rois(self, layer_id: str, position: Position, rois: Sequence[Any]) -> None:
+        """Replace the regions at a position by what the user made of them."""
+        with self._lock:
+            self._rois.setdefault(layer_id, {})[position] = tuple(rois)
+
+    # -- any thread
+
+    def close(self, reason: str = "the viewer was closed") -> None:
+        """Drop what is still waiting, for that reason. The store is its owner's to close."""
+        with self._lock:
+            done = [ticket for ticket in self._waiting.values() if ticket.part("dropped", reason)]
+            self._waiting.clear()
+        self._send(done)
+
+    def state(self) -> dict[str, Any]:
+        """What is shown, as plain values."""
+        with self._lock:
+            axes = self._projection.axes()
+            plans = [self._plan(plan) for plan in self._projection.layers() if plan.layer_id in self._live]
+            counts, looking = dict(self._counts), dict(self._looking)
+            waiting, reasons = len(self._waiting), dict(self._reasons)
+        status = self.store.status()
+        return {
+            "axes": [{"component": which.value, "values": list(values)} for which, values in axes],
+            "position": {which.value: value for which, value in looking.items()},
+            "layers": [self._describe(plan) for plan in sorted(plans, key=lambda plan: plan.order)],
+            "images": {**counts, "waiting": waiting, "drop_reasons": reasons},
+            "memory": {name: getattr(status, name) for name in status.__dataclass_fields__},
+        }
+
+    def status(self) -> dict[str, Any]:
+        """The counters alone: images and memory."""
+        state = self.state()
+        return {"images": state["images"], "memory": state["memory"], "layers": len(state["layers"])}
+
+    # -- inside: receiving
+
+    def _receive(self, image: Arrival) -> None:
+        if image.kind == "rois":
+            self._receive_rois(image)
+            return
+        array = image.array
+        if array is None:
+            raise ProjectionError(f"an image of kind {image.kind!r} came without pixels")
+        if array.ndim == 2 and array.size:
+            parts = [((), image.key)]
+        else:
+            parts = split_planes(image.key, array.shape, array.dtype)
+        filled: list[Filled] = []
+        try:
+            for index, _ in parts:
+                filled.append(self.store.fill(array[index] if index else array, owned=image.owned))
+            whole = image.intact()
+        except BaseException:
+            self._discard(filled)
+            raise
+        if not whole:
+            self._discard(filled)
+            self._refuse(image, "its memory was rewritten while it was copied")
+            return
+        ticket = _Ticket(image, len(parts))
+        done: list[_Ticket] = []
+        with self._lock:
+            for (_, key), one in zip(parts, filled, strict=True):
+                self._settle(ticket, key, one, done)
+        if ticket not in done:
+            ticket.credited = True
+            image.credit()
+        self._send(done)
+
+    def _settle(self, ticket: _Ticket, key: ImageKey, filled: Filled, done: list[_Ticket]) -> None:
+        """Place and keep one plane, and decide whether the GUI has to know. Called with the lock."""
+        image, plane = ticket.image, filled.plane
+        try:
+            placement = self._projection.place(
+                image.context, key, plane.shape, plane.dtype, image.kind, name=image.name, path=image.path
+            )
+        except ProjectionError as error:
+            self.store.discard(filled)
+            self._end(ticket, "dropped", str(error), done)
+            return
+        if placement.refused:
+            self.store.discard(filled)
+            taken_over = placement.layer_id in self._live
+            self._end(ticket, "superseded" if taken_over else "dropped", placement.refused, done)
+            return
+        self._note(placement)
+        self.store.commit(placement.layer_id, placement.position, filled)
+        if placement.replaces:
+            self.store.drop(*placement.replaces)
+        if image.kind == "image" and plane.ndim == 2:
+            contrast = self._contrast.get(placement.layer_id)
+            if contrast is None:
+                contrast = self._contrast[placement.layer_id] = Contrast()
+            if (image.contrast or contrast.wants_pixels) and contrast.feed(plane, image.contrast):
+                self._moved_contrast[placement.layer_id] = None
+        self._show(ticket, placement, done)
+
+    def _note(self, placement: Placement) -> None:
+        """Remember what a placement changed besides its plane. Called with the lock."""
+        changed, layer_id = placement.changed, placement.layer_id
+        if not changed:
+            return
+        if "new_layer" in changed:
+            self._new[layer_id] = None
+        elif "replaced" in changed:
+            self._contrast.pop(layer_id, None)
+            self._rois.pop(layer_id, None)
+            self.store.drop(layer_id)
+            self._updated[layer_id] = None
+        elif "shape" in changed:
+            self._updated[layer_id] = None
+
+    def _show(self, ticket: _Ticket, placement: Placement, done: list[_Ticket]) -> None:
+        """Resolve a kept plane, or let it wait for the GUI. Called with the lock."""
+        key = (placement.layer_id, placement.position)
+        if ticket.image.context.display.follow:
+            plan = self._projection.layer(placement.layer_id)
+            if plan is not None:
+                self._follow = dict(zip(plan.components, placement.position, strict=True))
+        older = self._waiting.get(key)
+        if older is not None:
+            # The dict keeps its place: what is sent over and over must not wait for ever behind the others.
+            self._end(older, "superseded", "", done)
+        plan = self._live.get(placement.layer_id)
+        if (
+            plan is None
+            or self._every
+            or self._applied_axes != self._projection.axes_version
+            or placement.layer_id in self._updated
+            or self._is_shown(plan, placement.position)
+        ):
+            self._waiting[key] = ticket
+        else:
+            self._waiting.pop(key, None)
+            self._end(ticket, "displayed", "", done)
+
+    def _is_shown(self, plan: LayerPlan, position: Position) -> bool:
+        looking = self._looking
+        for which, value in zip(plan.components, position, strict=True):
+            if looking.get(which, value) != value:
+                return False
+        return True
+
+    def _receive_rois(self, image: Arrival) -> None:
+        from polystore.rois import rois_from_wire
+
+        rois = rois_from_wire(image.rois or [])
+        points = tuple(roi for roi in rois if roi.kind == "point")
+        shapes = tuple(roi for roi in rois if roi.kind != "point")
+        done: list[_Ticket] = []
+        with self._lock:
+            placed = []
+            for kind, some in (("shapes", shapes), ("points", points)):
+                if some:
+                    args = (image.context, image.key, (), "", kind)
+                    placement = self._projection.place(*args, name=image.name, path=image.path)
+                else:  # nothing of that kind any more: clear what an older message left
+                    found = self._projection.find(image.context, image.key, kind, name=image.name)
+                    if found is None:
+                        continue
+                    placement = found
+                placed.append((placement, some))
+            ticket = _Ticket(image, max(1, len(placed)))
+            if not placed:
+                self._end(ticket, "displayed", "", done)
+            for placement, some in placed:
+                if placement.refused:
+                    self._end(ticket, "dropped", placement.refused, done)
+                    continue
+                self._note(placement)
+                self._rois.setdefault(placement.layer_id, {})[placement.position] = some
+                self._show(ticket, placement, done)
+        if ticket not in done:
+            ticket.credited = True
+            image.credit()
+        self._send(done)
+
+    def _refuse(self, image: Arrival, reason: str) -> None:
+        logger.warning("refused an image (%s): %s", image.key, reason)
+        ticket = _Ticket(image, 1)
+        ticket.part("dropped", reason)
+        self._send([ticket])
+
+    def _discard(self, filled: list[Filled]) -> None:
+        for one in filled:
+            self.store.discard(one)
+
+    # -- inside: handing over
+
+    def _collect(self, new_layers: int) -> Changes:
+        """Build the changes. Called with the lock."""
+        projection = self._projection
+        created = []
+        for layer_id in list(self._new)[:new_layers]:
+            del self._new[layer_id]
+            self._updated.pop(layer_id, None)
+            plan = projection.layer(layer_id)
+            if plan is not None:
+                created.append(self._plan(plan))
+        fresh = {plan.layer_id for plan in created}
+        updated = []
+        for layer_id in [one for one in self._updated if one in self._live]:
+            del self._updated[layer_id]
+            plan = projection.layer(layer_id)
+            if plan is not None:
+                updated.append(self._plan(plan))
+        planes: dict[str, list[Position]] = {}
+        rois: dict[str, list[Position]] = {}
+        tickets = []
+        for key in [key for key in self._waiting if key[0] in self._live or key[0] in fresh]:
+            layer_id, position = key
+            tickets.append((key, self._waiting.pop(key)))
+            plan = self._live.get(layer_id)
+            if plan is not None and (self._every or self._is_shown(plan, position)):
+                where = rois if plan.kind in ("shapes", "points") else planes
+                where.setdefault(layer_id, []).append(position)
+        contrast = {}
+        for layer_id in [one for one in self._moved_contrast if one in self._live or one in fresh]:
+            del self._moved_contrast[layer_id]
+            limits = self._contrast[layer_id].limits
+            if layer_id not in fresh and limits is not None:
+                contrast[layer_id] = limits
+        follow, self._follow = self._follow, None
+        moved = self._applied_axes != projection.axes_version
+        return Changes(
+            axes=projection.axes() if moved else None,
+            created=tuple(created),
+            updated=tuple(updated),
+            planes={layer_id: tuple(some) for layer_id, some in planes.items()},
+            rois={layer_id: tuple(some) for layer_id, some in rois.items()},
+            contrast=contrast,
+            follow=follow,
+            tickets=tuple(tickets),
+            axes_version=projection.axes_version,
+        )
+
+    def _plan(self, plan: LayerPlan) -> LayerPlan:
+        known = self._contrast.get(plan.layer_id)
+        return replace(plan, contrast=known.limits) if known and known.limits else plan
+
+    def _give_up(self, layer_id: str, reason: str) -> list[_Ticket]:
+        """Forget a layer. Called with the lock."""
+        self._projection.remove(layer_id, reason)
+        self._live.pop(layer_id, None)
+        for some in (self._new, self._updated, self._moved_contrast, self._contrast, self._rois):
+            some.pop(layer_id, None)  # type: ignore[attr-defined]
+        self.store.drop(layer_id)
+        done: list[_Ticket] = []
+        for key in [key for key in self._waiting if key[0] == layer_id]:
+            self._end(self._waiting.pop(key), "dropped", reason, done)
+        return done
+
+    def _end(self, ticket: _Ticket, outcome: str, reason: str, done: list[_Ticket]) -> None:
+        if ticket.part(outcome, reason):
+            done.append(ticket)
+
+    def _send(self, done: Sequence[_Ticket]) -> None:
+        """Tell the senders. Called without the lock: it may have to wait for a socket's own."""
+        if not done:
+            return
+        with self._lock:
+            for ticket in done:
+                self._counts["received"] += 1
+                self._counts[ticket.outcome] += 1
+                if ticket.outcome == "dropped" and len(self._reasons) < _MAX_REASONS:
+                    self._reasons[ticket.reason] = self._reasons.get(ticket.reason, 0) + 1
+        for ticket in done:
+            ticket.send()
+
+    def _describe(self, plan: LayerPlan) -> dict[str, Any]:
+        vector = plan.kind in ("shapes", "points")
+        held = self._rois.get(plan.layer_id, {}) if vector else None
+        return {
+            "id": plan.layer_id,
+            "name": plan.name,
+            "kind": plan.kind,
+            "plane_shape": list(plan.plane_shape),
+            "dtype": plan.dtype,
+            "axes": {which.value: list(values) for which, values in plan.axes},
+            "planes": self.store.count(plan.layer_id) if held is None else len(held),
+            "rois": sum(map(len, held.values())) if held is not None else 0,
+            "colormap": plan.colormap if plan.kind == "image" else "",
+            "contrast": list(plan.contrast) if plan.contrast else None,
+            "run": plan.run,
+            "step_index": plan.step_index,
+            "step_name": plan.step_name,
+        }
+
+
+_NO_CHANGES = Changes()
+
+_MAX_REASONS = 100
+"""Different reasons counted one by one: they may name files."""
+
+
+def _nothing() -> None:
+    """Stand in until a viewer wants to be woken."""

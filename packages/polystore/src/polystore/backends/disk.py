@@ -1,0 +1,220 @@
+"""A store in the file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from polystore._atomic import atomic_write, is_temporary
+from polystore._paths import StrPath, check_path
+from polystore.abc import Entry, Kind, StorageBackend
+from polystore.backends import _formats
+from polystore.config import Settings
+from polystore.errors import (
+    AlreadyExistsError,
+    NotAFileError,
+    NotAFolderError,
+    NotFoundError,
+    PolystoreError,
+    StorageError,
+    UnsafePathError,
+)
+from polystore.payload.arrays import is_array
+
+__all__ = ["DiskBackend"]
+
+
+class DiskBackend(StorageBackend):
+    """Files in the format of their suffix: TIFF, npy, npz, PNG, JPEG, CSV, TSV, JSON, text.
+
+    A file is written beside its place and moved there in one step, so a reader and a crash see the old or the new.
+    An image whose path has no suffix is kept as ``.tif`` and found again under the path as given. Loaded arrays
+    are new and the caller's. Thread-safe; picklable.
+
+    Parameters
+    ----------
+    root
+        None: paths are those of the file system, absolute ones are ordinary. A folder: every path is relative to
+        it, and one that leaves it (absolute, with ``..``, or through a link) is refused.
+    durable
+        Whether a saved file is on the medium when `save` returns; by default ``POLYSTORE_DURABLE``, else False.
+    """
+
+    def __init__(self, root: StrPath | None = None, *, durable: bool | None = None) -> None:
+        self.root = None if root is None else os.path.abspath(check_path(root))
+        self.durable = Settings.from_env().durable if durable is None else durable
+
+    def __repr__(self) -> str:
+        return f"DiskBackend(root={self.root!r}, durable={self.durable!r})"
+
+    def load(self, path: StrPath, **options: Any) -> Any:
+        """The value in a file, read by its suffix; options are the format's (``series=`` of TIFF)."""
+        real = self._existing(path)
+        with _translated("read", path), open(real, "rb") as stream:
+            return _formats.read(stream, real, **options)
+
+    def save(self, data: Any, path: StrPath, *, overwrite: bool = True, **options: Any) -> None:
+        """Write a value in the format of the path's suffix; options are the format's (``compression=`` of TIFF)."""
+        real = self._real(path)
+        if not _formats.has_suffix(real) and is_array(data):
+            real += _formats.DEFAULT_IMAGE_SUFFIX
+        _formats.suffix_of(real)  # refuse an unknown format before anything is made
+        with _translated("write", path):
+            if os.path.isdir(real):
+                raise NotAFileError(f"a folder is at {path!s}; choose another name")
+            if not overwrite and os.path.lexists(real):
+                raise FileExistsError
+            self._make_folders(os.path.dirname(real))
+            with atomic_write(real, overwrite=overwrite, durable=self.durable) as stream:
+                _formats.write(stream, real, data, **options)
+
+    def scan(self, folder: StrPath) -> Iterable[Entry]:
+        """What stands directly in a folder; files that are just being written are left out."""
+        real = self._real(folder)
+        with _translated("list", folder), os.scandir(real) as entries:
+            return [
+                Entry(entry.name, entry.is_dir(), entry.is_symlink())
+                for entry in entries
+                if not is_temporary(entry.name)
+            ]
+
+    def kind(self, path: StrPath) -> Kind | None:
+        """``"file"``, ``"folder"``, or None when nothing (or a dangling link) is there."""
+        real = self._existing(path)
+        with _translated("look at", path):
+            if os.path.isdir(real):
+                return "folder"
+            return "file" if os.path.exists(real) else None
+
+    def mkdir(self, path: StrPath) -> None:
+        """Make a folder and those above it."""
+        real = self._real(path)
+        with _translated("make", path):
+            self._make_folders(real)
+
+    def delete(self, path: StrPath, *, recursive: bool = False) -> None:
+        """Remove a file, a link (not what it points to), or a folder."""
+        real = self._existing(path)
+        if real == self.root or os.path.dirname(os.path.abspath(real)) == os.path.abspath(real):
+            raise UnsafePathError(f"{path!s} is the top folder; delete what is in it")
+        with _translated("delete", path):
+            if os.path.islink(real) or not os.path.isdir(real):
+                os.unlink(real)
+            elif recursive:
+                shutil.rmtree(real)
+            else:
+                os.rmdir(real)
+
+    def copy(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> None:
+        """Copy the bytes of a file, or a folder with all that is in it; links are followed."""
+        first, second = self._pair(source, target, overwrite)
+        with _translated("copy", f"{source!s} to {target!s}"):
+            self._make_folders(os.path.dirname(second))
+            if os.path.isdir(first):
+                shutil.copytree(first, second, copy_function=self._copy_file)
+            else:
+                self._copy_file(first, second, overwrite=overwrite)
+
+    def move(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> None:
+        """Rename a file or folder; across file systems it is copied, then removed."""
+        first, second = self._pair(source, target, overwrite)
+        with _translated("move", f"{source!s} to {target!s}"):
+            self._make_folders(os.path.dirname(second))
+            try:
+                os.replace(first, second)
+            except OSError as exc:
+                if exc.errno != errno.EXDEV:
+                    raise
+                self.copy(source, target, overwrite=overwrite)
+                self.delete(source, recursive=True)
+
+    def _pair(self, source: StrPath, target: StrPath, overwrite: bool) -> tuple[str, str]:
+        self.check_transfer(source, target, overwrite=overwrite)
+        first, second = self._existing(source), self._real(target)
+        if not os.path.isdir(first) and not _formats.has_suffix(second):
+            second += os.path.splitext(first)[1]
+        inside, outside = os.path.realpath(second), os.path.realpath(first)
+        if inside == outside or inside.startswith(outside + os.sep):
+            raise StorageError(f"{target!s} is {source!s} or in it; choose another", errno=errno.EINVAL)
+        return first, second
+
+    def _copy_file(self, source: str, target: str, *, overwrite: bool = True) -> str:
+        with open(source, "rb") as reader, atomic_write(
+            target, overwrite=overwrite, durable=self.durable
+        ) as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        return target
+
+    def _existing(self, path: StrPath) -> str:
+        """Where a path leads, with the suffix an image got when it was saved without one."""
+        real = self._real(path)
+        if not _formats.has_suffix(real) and not os.path.lexists(real):
+            image = real + _formats.DEFAULT_IMAGE_SUFFIX
+            if os.path.lexists(image):
+                return image
+        return real
+
+    def _real(self, path: StrPath) -> str:
+        text = check_path(path)
+        return text if self.root is None else _below(self.root, text)
+
+    def _make_folders(self, folder: str) -> None:
+        try:
+            os.makedirs(folder or ".", exist_ok=True)
+        except FileExistsError as exc:  # makedirs says so when the last one is a file
+            raise NotAFolderError(f"{folder} is a file; choose another folder") from exc
+
+
+def _below(root: str, path: str) -> str:
+    """The place of a relative path below a root.
+
+    Raises
+    ------
+    UnsafePathError
+        It is absolute, goes up, or leads out through a link.
+    """
+    windows = PureWindowsPath(path)
+    parts = (windows if os.name == "nt" else PurePosixPath(path)).parts
+    if os.path.isabs(path) or windows.drive or windows.root or ".." in windows.parts:
+        raise UnsafePathError(f"{path!r} leaves {root}: give a path below it, without '..' and not absolute")
+    real_root = os.path.realpath(root)
+    joined = os.path.join(root, *parts)
+    real = os.path.realpath(joined)
+    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
+        raise UnsafePathError(f"{path!r} leads out of {root} through a link, to {real}")
+    return joined
+
+
+@contextmanager
+def _translated(verb: str, path: StrPath) -> Iterator[None]:
+    """Errors of the file system as ours, with what was tried and the path."""
+    try:
+        yield
+    except PolystoreError:
+        raise
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"cannot {verb} {path!s}: nothing is there") from exc
+    except FileExistsError as exc:
+        raise AlreadyExistsError(f"{path!s} exists already; pass overwrite=True to replace it") from exc
+    except IsADirectoryError as exc:
+        raise NotAFileError(f"cannot {verb} {path!s}: it is a folder") from exc
+    except NotADirectoryError as exc:
+        raise NotAFolderError(f"cannot {verb} {path!s}: a file stands where a folder has to be") from exc
+    except OSError as exc:
+        raise StorageError(f"cannot {verb} {path!s}: {_reason(exc)}", errno=exc.errno) from exc
+
+
+def _reason(exc: OSError) -> str:
+    remedy = {
+        errno.ENOSPC: "; free some space, what was there before is untouched",
+        errno.EDQUOT: "; free some space, what was there before is untouched",
+        errno.ENOTEMPTY: "; pass recursive=True to delete what is in it, too",
+        errno.EACCES: "; check who may write there",
+        errno.ENAMETOOLONG: "; shorten the name",
+    }.get(exc.errno or 0, "")
+    return f"{exc.strerror or exc}{remedy}"
