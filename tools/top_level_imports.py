@@ -21,7 +21,10 @@ HEAVY = frozenset(
 """Top-level module names that cost time or need an extra."""
 
 ADAPTERS: dict[str, frozenset[str]] = {
+    "packages/openhcs-viewers/src/openhcs_viewers/_start.py": frozenset({"filelock"}),
     "packages/openhcs-viewers/src/openhcs_viewers/napari/": frozenset({"napari", "qtpy", "vispy"}),
+    "packages/polystore/src/polystore/backends/_pillow.py": frozenset({"PIL"}),
+    "packages/polystore/src/polystore/backends/_tiff.py": frozenset({"tifffile"}),
 }
 """Path, or folder ending in a slash, and the heavy modules it exists to adapt."""
 

@@ -38,7 +38,8 @@ class Contrast:
         return not self._given and self._seen < PLANES
 
     def feed(self, plane: np.ndarray[Any, Any] | None, given: tuple[float, float] | None) -> bool:
-        """Take a plane into account, and what its sender says of its range; return whether the limits moved.
+        """Take a plane into account, and what its sender says of its range; return whether the limits
+        moved.
 
         What senders say beats what pixels say. A plane without any contrast (all one value) says nothing.
         """
@@ -62,7 +63,11 @@ class Contrast:
         assert self.limits is not None  # noqa: S101 - for the type checker
         low, high = self.limits
         margin = (high - low) * tolerance
-        if found[0] >= low - margin and found[1] <= high + margin and (tolerance or (found[0] >= low and found[1] <= high)):
+        if (
+            found[0] >= low - margin
+            and found[1] <= high + margin
+            and (tolerance or (found[0] >= low and found[1] <= high))
+        ):
             return False
         self.limits = (min(low, found[0]), max(high, found[1]))
         return True

@@ -26,15 +26,16 @@ class Changes:
     Parameters
     ----------
     axes
-        The viewer's sliders, all of them, when they changed; else None. Planes do not move by it: they are found by
-        value. Layers without a slider's component show the same at each of its values.
+        The viewer's sliders, all of them, when they changed; else None. Planes do not move by it: they are
+        found by value. Layers without a slider's component show the same at each of its values.
     created
         Layers to make. Their planes are in the store.
     updated
-        Layers to change in place: larger planes, or a later run took the layer over and its old planes are gone.
+        Layers to change in place: larger planes, or a later run took the layer over and its old planes are
+        gone.
     planes
-        Layer id to the positions whose plane is new or another one, as far as they are shown now (of all of them for
-        a viewer that asked for every plane). Layers just made are left out.
+        Layer id to the positions whose plane is new or another one, as far as they are shown now (of all of
+        them for a viewer that asked for every plane). Layers just made are left out.
     rois
         The same for regions of interest.
     contrast
@@ -74,8 +75,8 @@ class Viewer(ABC):
     Parameters
     ----------
     scene
-        What to show. The viewer reads planes from ``scene.store`` and regions from ``scene.rois``, tells the scene
-        what is looked at (`Scene.look_at`) and is woken by it (`Scene.on_wake`).
+        What to show. The viewer reads planes from ``scene.store`` and regions from ``scene.rois``, tells
+        the scene what is looked at (`Scene.look_at`) and is woken by it (`Scene.on_wake`).
     """
 
     kind: ClassVar[str] = ""

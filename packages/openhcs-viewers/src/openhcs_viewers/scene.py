@@ -1,10 +1,10 @@
 """What a viewer shows, between the thread that receives and the thread that draws.
 
-The I/O thread calls `Scene.receive`: the image is copied, placed and kept, and its memory given back to the sender.
-When nobody looks at its position the image is *displayed* at once, because it will be seen as soon as the slider is
-moved there, and the GUI thread never hears of it. Otherwise it waits for the next `Scene.take_changes`, and
-`Scene.applied` says that it is on screen. An image sent again before that replaces the waiting one, which is
-*superseded*. Every image gets exactly one outcome.
+The I/O thread calls `Scene.receive`: the image is copied, placed and kept, and its memory given back to the
+sender. When nobody looks at its position the image is *displayed* at once, because it will be seen as soon
+as the slider is moved there, and the GUI thread never hears of it. Otherwise it waits for the next
+`Scene.take_changes`, and `Scene.applied` says that it is on screen. An image sent again before that
+replaces the waiting one, which is *superseded*. Every image gets exactly one outcome.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class Scene:
         self._moved_contrast: dict[str, None] = {}
         self._rois: dict[str, dict[Position, tuple[Any, ...]]] = {}
         self._follow: Mapping[Component, Value] | None = None
-        self._counts = {"received": 0, "displayed": 0, "superseded": 0, "dropped": 0}
+        self._received = 0
+        self._counts = {"displayed": 0, "superseded": 0, "dropped": 0}
         self._reasons: dict[str, int] = {}
 
     # -- waking the GUI thread
@@ -128,15 +129,22 @@ class Scene:
     def receive(self, images: Iterable[Arrival]) -> None:
         """Take images in. Each is credited as soon as it is copied, and resolved now or by `applied`."""
         for image in images:
+            self._received += 1
             try:
                 self._receive(image)
             except (PolystoreError, StoreFullError, MemoryError) as error:
                 self._refuse(image, str(error) or type(error).__name__)
-        if self._waiting or self._moved_contrast:
+            except Exception as error:
+                # The boundary to what others send: a bug here must not cost a sender its credit, or its
+                # neighbours.
+                logger.exception("an image (%s) could not be taken in", image.key)
+                self._refuse(image, f"internal error: {error!r}")
+        if self._waiting or self._follow:
             self._wake()
 
     def declare(self, extents: Mapping[Component | str, Iterable[Value]]) -> None:
-        """Announce values of components before their images: the sliders are there from the start; any thread.
+        """Announce values of components before their images: the sliders are there from the start; any
+        thread.
 
         Raises
         ------
@@ -153,11 +161,13 @@ class Scene:
     def look_at(self, position: Mapping[Component, Value]) -> None:
         """Say where the sliders are, **before** the planes there are read.
 
-        Components that are drawn as a whole (a stack seen in 3-D) are left out: all their planes are looked at. The
-        order matters: an image that arrives after this call is known to be on screen, one that arrived before it is
-        there to be read. No lock is needed for that.
+        Components that are drawn as a whole (a stack seen in 3-D) are left out: all their planes are looked
+        at. The order matters: an image that arrives after this call is known to be on screen, one that
+        arrived before it is there to be read. No lock is needed for that.
         """
         self._looking = dict(position)
+        if self._moved_contrast:  # of planes nobody looked at until now
+            self._wake()
 
     def take_changes(self, *, new_layers: int = 1) -> Changes:
         """What to do now. Follow it by `applied`.
@@ -165,8 +175,8 @@ class Scene:
         Parameters
         ----------
         new_layers
-            How many layers may be made at most; making one takes a viewer longer than everything else here, and the
-            window must move meanwhile. The others come next time, with their images.
+            How many layers may be made at most; making one takes a viewer longer than everything else here,
+            and the window must move meanwhile. The others come next time, with their images.
         """
         with self._lock:
             if not (self._waiting or self._new or self._updated or self._moved_contrast or self._follow):
@@ -180,7 +190,8 @@ class Scene:
         Parameters
         ----------
         failed
-            Layers that could not be made or changed, with the reason: they are given up, and their images dropped.
+            Layers that could not be made or changed, with the reason: they are given up, and their images
+            dropped.
         """
         done: list[_Ticket] = []
         with self._lock:
@@ -190,10 +201,9 @@ class Scene:
                 self._live[plan.layer_id] = plan
             for (layer_id, _), ticket in changes.tickets:
                 reason = failed.get(layer_id) if failed else None
-                if ticket.part("dropped", reason) if reason else ticket.part("displayed"):
-                    done.append(ticket)
+                self._end(ticket, "dropped" if reason else "displayed", reason or "", done)
             for layer_id, reason in (failed or {}).items():
-                done += self._give_up(layer_id, f"its layer could not be shown: {reason}")
+                self._give_up(layer_id, f"its layer could not be shown: {reason}", done)
             more = bool(self._waiting or self._new)
         self._send(done)
         if more:
@@ -201,8 +211,9 @@ class Scene:
 
     def layer_deleted(self, layer_id: str) -> None:
         """Say that the user removed a layer: its planes are forgotten and it stays away until another run."""
+        done: list[_Ticket] = []
         with self._lock:
-            done = self._give_up(layer_id, "its layer was deleted in the viewer")
+            self._give_up(layer_id, "its layer was deleted in the viewer", done)
         self._send(done)
 
     def rois(self, layer_id: str, position: Position) -> tuple[Any, ...]:
@@ -218,8 +229,10 @@ class Scene:
 
     def close(self, reason: str = "the viewer was closed") -> None:
         """Drop what is still waiting, for that reason. The store is its owner's to close."""
+        done: list[_Ticket] = []
         with self._lock:
-            done = [ticket for ticket in self._waiting.values() if ticket.part("dropped", reason)]
+            for ticket in self._waiting.values():
+                self._end(ticket, "dropped", reason, done)
             self._waiting.clear()
         self._send(done)
 
@@ -228,7 +241,7 @@ class Scene:
         with self._lock:
             axes = self._projection.axes()
             plans = [self._plan(plan) for plan in self._projection.layers() if plan.layer_id in self._live]
-            counts, looking = dict(self._counts), dict(self._looking)
+            counts, looking = {"received": self._received, **self._counts}, dict(self._looking)
             waiting, reasons = len(self._waiting), dict(self._reasons)
         status = self.store.status()
         return {
@@ -292,10 +305,10 @@ class Scene:
             return
         if placement.refused:
             self.store.discard(filled)
-            taken_over = placement.layer_id in self._live
+            taken_over = self._projection.layer(placement.layer_id) is not None
             self._end(ticket, "superseded" if taken_over else "dropped", placement.refused, done)
             return
-        self._note(placement)
+        self._note(placement, done)
         self.store.commit(placement.layer_id, placement.position, filled)
         if placement.replaces:
             self.store.drop(*placement.replaces)
@@ -307,7 +320,7 @@ class Scene:
                 self._moved_contrast[placement.layer_id] = None
         self._show(ticket, placement, done)
 
-    def _note(self, placement: Placement) -> None:
+    def _note(self, placement: Placement, done: list[_Ticket]) -> None:
         """Remember what a placement changed besides its plane. Called with the lock."""
         changed, layer_id = placement.changed, placement.layer_id
         if not changed:
@@ -318,8 +331,10 @@ class Scene:
             self._contrast.pop(layer_id, None)
             self._rois.pop(layer_id, None)
             self.store.drop(layer_id)
-            self._updated[layer_id] = None
-        elif "shape" in changed:
+            self._forget_waiting(layer_id, "superseded", "a later run took over its layer", done)
+            if layer_id not in self._new:
+                self._updated[layer_id] = None
+        elif "shape" in changed and layer_id not in self._new:
             self._updated[layer_id] = None
 
     def _show(self, ticket: _Ticket, placement: Placement, done: list[_Ticket]) -> None:
@@ -379,7 +394,7 @@ class Scene:
                 if placement.refused:
                     self._end(ticket, "dropped", placement.refused, done)
                     continue
-                self._note(placement)
+                self._note(placement, done)
                 self._rois.setdefault(placement.layer_id, {})[placement.position] = some
                 self._show(ticket, placement, done)
         if ticket not in done:
@@ -388,10 +403,10 @@ class Scene:
         self._send(done)
 
     def _refuse(self, image: Arrival, reason: str) -> None:
-        logger.warning("refused an image (%s): %s", image.key, reason)
-        ticket = _Ticket(image, 1)
-        ticket.part("dropped", reason)
-        self._send([ticket])
+        done: list[_Ticket] = []
+        with self._lock:
+            self._end(_Ticket(image, 1), "dropped", reason, done)
+        self._send(done)
 
     def _discard(self, filled: list[Filled]) -> None:
         for one in filled:
@@ -405,17 +420,16 @@ class Scene:
         created = []
         for layer_id in list(self._new)[:new_layers]:
             del self._new[layer_id]
-            self._updated.pop(layer_id, None)
             plan = projection.layer(layer_id)
             if plan is not None:
                 created.append(self._plan(plan))
-        fresh = {plan.layer_id for plan in created}
         updated = []
         for layer_id in [one for one in self._updated if one in self._live]:
             del self._updated[layer_id]
             plan = projection.layer(layer_id)
             if plan is not None:
                 updated.append(self._plan(plan))
+        fresh = {plan.layer_id for plan in (*created, *updated)}
         planes: dict[str, list[Position]] = {}
         rois: dict[str, list[Position]] = {}
         tickets = []
@@ -423,7 +437,7 @@ class Scene:
             layer_id, position = key
             tickets.append((key, self._waiting.pop(key)))
             plan = self._live.get(layer_id)
-            if plan is not None and (self._every or self._is_shown(plan, position)):
+            if plan is not None and layer_id not in fresh and (self._every or self._is_shown(plan, position)):
                 where = rois if plan.kind in ("shapes", "points") else planes
                 where.setdefault(layer_id, []).append(position)
         contrast = {}
@@ -450,32 +464,33 @@ class Scene:
         known = self._contrast.get(plan.layer_id)
         return replace(plan, contrast=known.limits) if known and known.limits else plan
 
-    def _give_up(self, layer_id: str, reason: str) -> list[_Ticket]:
+    def _give_up(self, layer_id: str, reason: str, done: list[_Ticket]) -> None:
         """Forget a layer. Called with the lock."""
         self._projection.remove(layer_id, reason)
         self._live.pop(layer_id, None)
         for some in (self._new, self._updated, self._moved_contrast, self._contrast, self._rois):
             some.pop(layer_id, None)  # type: ignore[attr-defined]
         self.store.drop(layer_id)
-        done: list[_Ticket] = []
+        self._forget_waiting(layer_id, "dropped", reason, done)
+
+    def _forget_waiting(self, layer_id: str, outcome: str, reason: str, done: list[_Ticket]) -> None:
         for key in [key for key in self._waiting if key[0] == layer_id]:
-            self._end(self._waiting.pop(key), "dropped", reason, done)
-        return done
+            self._end(self._waiting.pop(key), outcome, reason, done)
 
     def _end(self, ticket: _Ticket, outcome: str, reason: str, done: list[_Ticket]) -> None:
-        if ticket.part(outcome, reason):
-            done.append(ticket)
+        """Settle one part of an image; the image is counted with its last. Called with the lock."""
+        if not ticket.part(outcome, reason):
+            return
+        done.append(ticket)
+        self._counts[ticket.outcome] += 1
+        if ticket.outcome == "dropped":
+            reason = ticket.reason if len(self._reasons) < _MAX_REASONS else "other"
+            if reason not in self._reasons:  # once per reason: a plate has thousands of images
+                logger.warning("an image (%s) is not shown: %s", ticket.image.key, ticket.reason)
+            self._reasons[reason] = self._reasons.get(reason, 0) + 1
 
     def _send(self, done: Sequence[_Ticket]) -> None:
         """Tell the senders. Called without the lock: it may have to wait for a socket's own."""
-        if not done:
-            return
-        with self._lock:
-            for ticket in done:
-                self._counts["received"] += 1
-                self._counts[ticket.outcome] += 1
-                if ticket.outcome == "dropped" and len(self._reasons) < _MAX_REASONS:
-                    self._reasons[ticket.reason] = self._reasons.get(ticket.reason, 0) + 1
         for ticket in done:
             ticket.send()
 

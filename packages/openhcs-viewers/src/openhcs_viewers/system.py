@@ -58,6 +58,11 @@ def needs(viewer: str | None = None) -> tuple[Need, ...]:
     return tuple(found)
 
 
+def needs_display(viewer: str) -> bool:
+    """Return whether viewers of this kind open a window, as far as the list knows."""
+    return any(need.name == "display" for need in needs(viewer))
+
+
 def install_command(packages: tuple[str, ...]) -> str:
     """Return the one command that installs these Debian packages, to be run as root."""
     text: str = _listed()["remedy"]

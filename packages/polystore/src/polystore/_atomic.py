@@ -26,10 +26,10 @@ def is_temporary(name: str) -> bool:
 def atomic_write(path: str, *, overwrite: bool = True, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write to that takes its place at ``path`` when the block ends without an error.
 
-    The bytes go to a new file in the same folder, which replaces the old one in one step: a reader sees all of the
-    old or all of the new, also when the writer is killed. On an error nothing is left and the old file stays. The
-    new file is as readable as any new file, or as the one it replaces. A link is followed: what it points to is
-    replaced.
+    The bytes go to a new file in the same folder, which replaces the old one in one step: a reader sees all
+    of the old or all of the new, also when the writer is killed. On an error nothing is left and the old
+    file stays. The new file is as readable as any new file, or as the one it replaces. A link is followed:
+    what it points to is replaced.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def atomic_write(path: str, *, overwrite: bool = True, durable: bool = False) ->
     """
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
-    # Pid and counter keep writers of one machine apart, the random part those of different machines on one share.
+    # Pid and counter keep writers of one machine apart, the random part those of different machines on one
+    # share.
     name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}{_SUFFIX}"
     temporary = os.path.join(folder, name)
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | _BINARY, 0o666)
     try:
-        with open(fd, "w+b") as stream:
+        with open(temporary, "xb") as stream:
             with suppress(OSError):  # nothing stands there yet, or its mode is not ours to give
                 os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
             yield stream
@@ -71,9 +71,6 @@ def atomic_write(path: str, *, overwrite: bool = True, durable: bool = False) ->
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-
-
-_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def _place_new(temporary: str, path: str) -> None:

@@ -51,7 +51,7 @@ _HOMES = {
     "wait_until_ready": "handshake",
 }
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "PROTOCOL_VERSION",
     "ConnectionInfo",
     "ControlClient",

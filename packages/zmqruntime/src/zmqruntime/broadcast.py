@@ -24,35 +24,24 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import zmq
 
+from zmqruntime._numbering import MAX_BROADCAST_BYTES, MAX_TOPICS, Broadcast, Numbering, decode_numbered
 from zmqruntime.config import Endpoint
-from zmqruntime.errors import (
-    HandshakeTimeout,
-    MessageTooLargeError,
-    PeerBusyError,
-    ProtocolError,
-    StreamClosedError,
-)
+from zmqruntime.errors import HandshakeTimeout, PeerBusyError, StreamClosedError
 from zmqruntime.security import KeyPair
 from zmqruntime.sockets import Curve, bind, connect, make_socket
 
+__all__ = ["Broadcast", "Publisher", "Subscriber"]
+
 logger = logging.getLogger(__name__)
-
-MAX_BROADCAST_BYTES = 1024 * 1024
-"""Largest encoded payload: these are events, not arrays."""
-
-MAX_TOPICS = 10_000
-"""Most topics one publisher numbers, and one subscriber follows: memory that only ever grows."""
 
 DEFAULT_QUEUE = 1000
 """Messages that may wait for each subscriber."""
@@ -64,65 +53,6 @@ HEARTBEAT_TIMEOUT_MS = 3000
 """A subscriber without one for this long is disconnected, so that it cannot hold up the others."""
 
 _SUBSCRIBE, _UNSUBSCRIBE = b"\x01", b"\x00"
-
-
-class Numbered(msgspec.Struct, frozen=True, array_like=True):
-    """The second frame of a broadcast: who numbered it, its number within its topic (from 1), the payload."""
-
-    publisher: int
-    seq: int
-    payload: Any
-
-
-class Broadcast(NamedTuple):
-    """A message as a subscriber gets it."""
-
-    topic: str
-    seq: int
-    payload: Any
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Numbered).decode
-
-
-class Numbering:
-    """Turns topics and payloads into frames, each topic with numbers of its own. Not thread-safe."""
-
-    def __init__(self, max_bytes: int = MAX_BROADCAST_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._publisher = secrets.randbits(63)
-        self._last: Counter[str] = Counter()
-
-    def frames(self, topic: str, payload: Any) -> list[bytes]:
-        """Return the two frames of the topic's next message; `sent` makes the number final.
-
-        Raises
-        ------
-        ProtocolError
-            The payload is nothing msgpack can hold, or there are too many topics.
-        MessageTooLargeError
-            It is larger than the limit.
-        """
-        if topic not in self._last and len(self._last) >= MAX_TOPICS:
-            raise ProtocolError(
-                f"topic {topic!r} would be number {MAX_TOPICS + 1}: use fewer, and put the rest in the payload"
-            )
-        try:
-            body = _encode(Numbered(self._publisher, self._last[topic] + 1, payload))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ProtocolError(
-                f"a payload for {topic!r} cannot be broadcast: {error}; use plain values"
-            ) from error
-        if len(body) > self._max_bytes:
-            raise MessageTooLargeError(
-                f"a payload of {len(body)} bytes for {topic!r} is over the limit of {self._max_bytes}: send it in a stream"
-            )
-        return [topic.encode(), body]
-
-    def sent(self, topic: str) -> None:
-        """Take note that the frames are on their way: the next message gets the next number."""
-        self._last[topic] += 1
 
 
 class Publisher:
@@ -393,10 +323,10 @@ class Subscriber:
     def _read(self, frames: list[bytes]) -> Broadcast | None:
         try:
             topic_bytes, body = frames
-            topic, message = topic_bytes.decode(), _decode(body)
-            if message.seq < 1 or (topic not in self._last and len(self._last) >= MAX_TOPICS):
-                raise ValueError("its number or its topic is out of range")
-        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            topic, message = topic_bytes.decode(), decode_numbered(body)
+            if topic not in self._last and len(self._last) >= MAX_TOPICS:
+                raise ValueError(f"{MAX_TOPICS} topics are followed already")
+        except ValueError as error:
             if not self.rejected:
                 logger.warning(
                     "%s sent something that is no broadcast (%s); counted from now on", self.endpoint, error

@@ -26,6 +26,7 @@ from zmqruntime.messages import (
     decode_reply,
     encode_control,
 )
+from zmqruntime.security import KeyPair
 from zmqruntime.sockets import Curve, connect, make_socket
 
 
@@ -40,23 +41,34 @@ class ControlClient:
         Seconds each request may take.
     server_key : bytes, optional
         The server's public CURVE key (Z85, 40 bytes) when it has one.
+    keys : KeyPair, optional
+        This client's own pair, where the server lets only known clients in.
 
     Notes
     -----
     After a timeout the REQ socket is thrown away: it would wait for the old answer for ever.
     """
 
-    def __init__(self, endpoint: Endpoint | str, *, timeout: float = 2.0, server_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint | str,
+        *,
+        timeout: float = 2.0,
+        server_key: bytes | None = None,
+        keys: KeyPair | None = None,
+    ) -> None:
         self._url = endpoint.control_url if isinstance(endpoint, Endpoint) else endpoint
         self._timeout = timeout
-        self._curve = Curve(server_key=server_key)
+        self._curve = Curve(keys=keys, server_key=server_key)
         self._sock: zmq.Socket[bytes] | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> ControlClient:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -89,7 +101,7 @@ class ControlClient:
             sock = self._sock
             end = time.monotonic() + wait
             sock.send(encode_control(message))
-            if not sock.poll(max(0.0, (end - time.monotonic()) * 1000)):
+            if not sock.poll(max(0, int((end - time.monotonic()) * 1000))):
                 self._drop()
                 raise RequestTimeout(
                     f"no answer from {self._url} within {wait:g} s: nobody listens there, it hangs, or a key is missing"

@@ -22,7 +22,9 @@ IPC_PATH_LIMIT = 107
 """Longest ipc path in bytes: ``sun_path`` of Linux has 108 with its closing NUL."""
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
-_HOST = re.compile(r"^(?:[A-Za-z0-9]([A-Za-z0-9.\-_]*[A-Za-z0-9])?|\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$")
+_HOST = re.compile(
+    r"^(?:[A-Za-z0-9]([A-Za-z0-9.\-_]*[A-Za-z0-9])?|\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
+)
 
 
 def runtime_dir() -> Path:
@@ -56,9 +58,13 @@ def runtime_dir() -> Path:
     if hasattr(os, "getuid"):
         info = path.stat()
         if info.st_uid != os.getuid():
-            raise EndpointFormatError(f"{path} belongs to user {info.st_uid}, not to you: set ZMQRUNTIME_DIR to a folder of yours")
+            raise EndpointFormatError(
+                f"{path} belongs to user {info.st_uid}, not to you: set ZMQRUNTIME_DIR to a folder of yours"
+            )
         if stat.S_IMODE(info.st_mode) & 0o022:
-            raise EndpointFormatError(f"{path} can be written by others: run 'chmod 700 {path}' or set ZMQRUNTIME_DIR")
+            raise EndpointFormatError(
+                f"{path} can be written by others: run 'chmod 700 {path}' or set ZMQRUNTIME_DIR"
+            )
     return path
 
 
@@ -74,7 +80,8 @@ def is_loopback(host: str) -> bool:
 
 def is_this_machine(host: str) -> bool:
     """Return whether `host` is loopback or this machine's own name."""
-    return is_loopback(host) or host in {socket.gethostname(), socket.getfqdn()}
+    # No look-up of full names: without a network that can take many seconds.
+    return is_loopback(host) or host.lower() == socket.gethostname().lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,9 @@ class Endpoint:
         for name in ("data_port", "control_port"):
             port = getattr(self, name)
             if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
-                raise EndpointFormatError(f"{name} {port!r} is not a port: give a number from 1 to 65535 (control = data + {CONTROL_OFFSET})")
+                raise EndpointFormatError(
+                    f"{name} {port!r} is not a port: give 1 to 65535 (control = data + {CONTROL_OFFSET})"
+                )
         if self.data_port == self.control_port:
             raise EndpointFormatError(f"data and control port are both {self.data_port}: they must differ")
         if not self.transport:
@@ -125,14 +134,16 @@ class Endpoint:
             raise EndpointFormatError(f"transport {self.transport!r} is not known (known: ipc, tcp)")
         if self.transport == "ipc":
             if not is_this_machine(self.host):
-                raise EndpointFormatError(f"ipc reaches only this machine, not {self.host!r}: use transport='tcp'")
+                raise EndpointFormatError(
+                    f"ipc reaches only this machine, not {self.host!r}: use transport='tcp'"
+                )
             if not self.directory:
                 object.__setattr__(self, "directory", str(runtime_dir()))
             longest = len(os.fsencode(self._socket_file(65535)))
             if longest > IPC_PATH_LIMIT:
                 raise IpcPathError(
-                    f"ipc path {self._socket_file(self.data_port)!r} is {longest} bytes long, the limit is {IPC_PATH_LIMIT}: "
-                    "set ZMQRUNTIME_DIR to a shorter folder or use transport='tcp'"
+                    f"ipc path {self._socket_file(self.data_port)!r} is {longest} bytes long, "
+                    f"the limit is {IPC_PATH_LIMIT}: set ZMQRUNTIME_DIR to a shorter folder or use transport='tcp'"
                 )
 
     def _socket_file(self, port: int) -> str:
@@ -142,7 +153,9 @@ class Endpoint:
         if self.transport == "ipc":
             return f"ipc://{self._socket_file(port)}"
         host = "127.0.0.1" if self.host == "localhost" else self.host
-        return f"tcp://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"tcp://{host}:{port}"
+        return (
+            f"tcp://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"tcp://{host}:{port}"
+        )
 
     @property
     def data_url(self) -> str:
@@ -175,7 +188,9 @@ class Endpoint:
         """
         match = re.match(r"^(?:(tcp|ipc)://)?(?:(.*):)?(\d{1,5})$", text.strip())
         if not match:
-            raise EndpointFormatError(f"{text!r} is not an endpoint: write 5555, host:5555 or tcp://host:5555")
+            raise EndpointFormatError(
+                f"{text!r} is not an endpoint: write 5555, host:5555 or tcp://host:5555"
+            )
         transport, host, port = match.groups()
         return cls(host=host or "localhost", data_port=int(port), transport=transport or "")
 

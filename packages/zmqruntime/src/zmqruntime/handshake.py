@@ -12,6 +12,7 @@ from zmqruntime.config import Endpoint
 from zmqruntime.errors import HandshakeTimeout, PeerError, RequestTimeout, VersionMismatchError
 from zmqruntime.messages import OLDEST_PROTOCOL, PROTOCOL_VERSION, Pong
 from zmqruntime.process import process_start_time
+from zmqruntime.security import KeyPair
 
 
 @functools.cache
@@ -54,7 +55,12 @@ def check_protocol(pong: Pong) -> Pong:
     return pong
 
 
-def ping(endpoint: Endpoint | str, timeout: float = 2.0, server_key: bytes | None = None) -> Pong:
+def ping(
+    endpoint: Endpoint | str,
+    timeout: float = 2.0,
+    server_key: bytes | None = None,
+    keys: KeyPair | None = None,
+) -> Pong:
     """Return the answer of the server at `endpoint`, a protocol version of ours being among its own.
 
     Raises
@@ -64,7 +70,7 @@ def ping(endpoint: Endpoint | str, timeout: float = 2.0, server_key: bytes | Non
     VersionMismatchError
         It speaks another protocol.
     """
-    with ControlClient(endpoint, timeout=timeout, server_key=server_key) as client:
+    with ControlClient(endpoint, timeout=timeout, server_key=server_key, keys=keys) as client:
         return check_protocol(client.ping())
 
 
@@ -73,6 +79,7 @@ def wait_until_ready(
     timeout: float = 60.0,
     still_alive: Callable[[], bool] | None = None,
     server_key: bytes | None = None,
+    keys: KeyPair | None = None,
 ) -> Pong:
     """Return the first pong that says ready.
 
@@ -99,7 +106,7 @@ def wait_until_ready(
             raise HandshakeTimeout(f"{endpoint} was not ready within {timeout:g} s: {state}")
         asked = time.monotonic()
         try:
-            last = ping(endpoint, timeout=min(0.5, left), server_key=server_key)
+            last = ping(endpoint, timeout=min(0.5, left), server_key=server_key, keys=keys)
             if last.ready:
                 return last
         except RequestTimeout:

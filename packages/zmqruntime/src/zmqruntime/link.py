@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 
-from zmqruntime.config import IPC_PATH_LIMIT, Endpoint
+from zmqruntime.config import Endpoint
 from zmqruntime.sockets import ipc_path_is_live
 
 MAX_LINK_BYTES = 32 * 1024
@@ -28,8 +28,8 @@ def link_path(endpoint: Endpoint) -> str:
     """Return where a server at `endpoint` listens for links, or an empty string where it cannot."""
     if endpoint.transport != "ipc" or sys.platform != "linux":
         return ""
-    path = os.path.join(endpoint.directory, f"{endpoint.data_port}.link")
-    return path if len(os.fsencode(path)) <= IPC_PATH_LIMIT else ""
+    # As long as the path of the socket file, whose length the endpoint has checked.
+    return os.path.join(endpoint.directory, f"{endpoint.data_port}.link")
 
 
 class Link:

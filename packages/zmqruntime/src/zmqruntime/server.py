@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from zmqruntime._numbering import Numbering
 from zmqruntime.config import DEFAULT_TIMEOUTS, Endpoint, Timeouts
 from zmqruntime.errors import PeerBusyError, ProtocolError, RemoteError, ZMQRuntimeError
 from zmqruntime.handshake import self_identity
@@ -100,6 +101,7 @@ class ZMQServer(StreamHandler):
         self._thread: threading.Thread | None = None
         self._replies: deque[tuple[list[bytes], ControlReply]] = deque()
         self._broadcasts: deque[list[bytes]] = deque()
+        self._numbering, self._numbering_lock = Numbering(), threading.Lock()
         self._wake_read: stdlib_socket.socket | None = None
         self._wake_write: stdlib_socket.socket | None = None
         self._receiver: StreamReceiver | None = None
@@ -109,7 +111,9 @@ class ZMQServer(StreamHandler):
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     # ------------------------------------------------------------------ hooks
@@ -177,7 +181,9 @@ class ZMQServer(StreamHandler):
                 listener=self._listen(),
                 poller=poller,
             )
-        self._thread = threading.Thread(target=self._run, args=(data, control, poller), name=f"io {self.endpoint}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(data, control, poller), name=f"io {self.endpoint}", daemon=True
+        )
         self._thread.start()
 
     def _listen(self) -> LinkListener | None:
@@ -238,10 +244,14 @@ class ZMQServer(StreamHandler):
         ------
         PeerBusyError
             More than 10,000 messages wait already.
+        ProtocolError
+            The payload is nothing msgpack can hold, or larger than 1 MiB.
         """
         if len(self._broadcasts) >= 10_000:
             raise PeerBusyError(f"10,000 broadcasts wait on {self.endpoint}: its subscribers are too slow")
-        self._broadcasts.append([topic.encode(), msgspec.msgpack.encode(payload)])
+        with self._numbering_lock:  # in the queue as they are numbered
+            self._broadcasts.append(self._numbering.frames(topic, payload))
+            self._numbering.sent(topic)
         self.wake()
 
     # ------------------------------------------------------------------ I/O thread
@@ -268,7 +278,7 @@ class ZMQServer(StreamHandler):
                     elif sock == wake_fd:
                         self._clear_wake()
                     elif receiver is not None:
-                        receiver.read_link(sock)  # type: ignore[arg-type]
+                        receiver.read_link(sock)
                 self._send_replies(control)
                 if receiver is not None:
                     if receiver.owing:
@@ -333,7 +343,9 @@ class ZMQServer(StreamHandler):
             envelope, rest = frames[: split + 1], frames[split + 1 :]
             if len(rest) != 1:
                 self._garbage += 1
-                self._replies.append((envelope, Error("protocol", f"a request is one frame, not {len(rest)}")))
+                self._replies.append(
+                    (envelope, Error("protocol", f"a request is one frame, not {len(rest)}"))
+                )
                 continue
             try:
                 self._request(envelope, rest[0])
@@ -362,7 +374,11 @@ class ZMQServer(StreamHandler):
                 self._replies.append((envelope, Result(result)))
 
     def _later(self, envelope: list[bytes], done: Future[Any]) -> None:
-        error = done.exception() if not done.cancelled() else RemoteError("cancelled", "the server ended before it was done")
+        error = (
+            done.exception()
+            if not done.cancelled()
+            else RemoteError("cancelled", "the server ended before it was done")
+        )
         self._replies.append((envelope, Result(done.result()) if error is None else _error(error)))
         self.wake()
 
@@ -373,7 +389,9 @@ class ZMQServer(StreamHandler):
                 text = encode_control(reply)
             except (TypeError, ValueError, msgspec.MsgspecError) as error:
                 logger.exception("a reply cannot be written as JSON")
-                text = encode_control(Error("reply", f"the server's answer cannot be written as JSON: {error}"))
+                text = encode_control(
+                    Error("reply", f"the server's answer cannot be written as JSON: {error}")
+                )
             try:
                 control.send_multipart([*envelope, text], zmq.NOBLOCK)
             except zmq.ZMQError as error:
@@ -395,7 +413,12 @@ class ZMQServer(StreamHandler):
         )
 
     def _status(self) -> dict[str, Any]:
-        values: dict[str, Any] = {"pid": os.getpid(), "kind": self.kind, "title": self.title, "rejected_messages": self._garbage}
+        values: dict[str, Any] = {
+            "pid": os.getpid(),
+            "kind": self.kind,
+            "title": self.title,
+            "rejected_messages": self._garbage,
+        }
         if self._receiver is not None:
             values["rejected_messages"] += self._receiver.rejected
             values["senders"] = [

@@ -5,12 +5,15 @@ Nothing else in the project calls ``zmq.Context.socket``.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket as stdlib_socket
 import stat
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -122,6 +125,19 @@ def ipc_path_is_live(path: str) -> bool:
         probe.close()
 
 
+@contextlib.contextmanager
+def _binding_alone(path: str) -> Iterator[None]:
+    """Keep others from binding in the folder of `path` between our look and our bind: ZeroMQ would let both."""
+    import fcntl
+
+    lock = os.open(Path(path).with_name(".bind.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def bind(sock: zmq.Socket[bytes], url: str, endpoint: Endpoint, curve: Curve = NO_CURVE) -> None:
     """Bind `sock` to `url`, one of the two of `endpoint`.
 
@@ -136,16 +152,21 @@ def bind(sock: zmq.Socket[bytes], url: str, endpoint: Endpoint, curve: Curve = N
     curve.apply_server(sock)
     if url.startswith("ipc://"):
         path = url[len("ipc://") :]
-        if ipc_path_is_live(path):
-            raise AddressInUseError(f"{url} is in use by another process: choose another port, or stop that one")
-        sock.bind(url)
-        os.chmod(path, 0o600)
+        with _binding_alone(path):
+            if ipc_path_is_live(path):
+                raise AddressInUseError(
+                    f"{url} is in use by another process: choose another port, or stop that one"
+                )
+            sock.bind(url)
+            os.chmod(path, 0o600)
         return
     try:
         sock.bind(url)
     except zmq.ZMQError as error:
         if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
-            raise AddressInUseError(f"{url} is in use by another process: choose another port, or stop that one") from error
+            raise AddressInUseError(
+                f"{url} is in use by another process: choose another port, or stop that one"
+            ) from error
         raise AddressInUseError(f"cannot listen on {url}: {error}") from error
 
 

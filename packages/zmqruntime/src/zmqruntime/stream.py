@@ -13,6 +13,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from zmqruntime.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ class StreamStats:
     @property
     def balanced(self) -> bool:
         """Whether every item is accounted for."""
-        return self.sent == self.displayed + self.superseded + self.dropped + self.lost_in_flight + self.in_flight + self.queued
+        known = self.displayed + self.superseded + self.dropped + self.lost_in_flight
+        return self.sent == known + self.in_flight + self.queued
 
 
 class SendReport(NamedTuple):
@@ -85,7 +88,7 @@ class SendReport(NamedTuple):
     dropped: int
 
 
-class Encoded(NamedTuple):
+class Encoded(msgspec.Struct, frozen=True):
     """The front of a list of items, ready to go.
 
     Attributes

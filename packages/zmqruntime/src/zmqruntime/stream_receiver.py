@@ -100,7 +100,9 @@ class Peer:
         "superseded",
     )
 
-    def __init__(self, identity: bytes, hello: Hello, outbox: Callable[[Peer, int, int, str, int], None]) -> None:
+    def __init__(
+        self, identity: bytes, hello: Hello, outbox: Callable[[Peer, int, int, str, int], None]
+    ) -> None:
         self._identity = identity
         self._outbox = outbox
         self._start_time = hello.start_time
@@ -108,7 +110,9 @@ class Peer:
         self.session = hello.session
         self.name = hello.name
         self.pid = hello.pid
-        self.local = hello.host == host_id() and hello.host != "" and same_process(hello.pid, hello.start_time)
+        self.local = (
+            hello.host == host_id() and hello.host != "" and same_process(hello.pid, hello.start_time)
+        )
         self.seen = time.monotonic()
         self.received = self.displayed = self.superseded = self.refused = 0
         self.state: Any = None
@@ -308,7 +312,9 @@ class StreamReceiver:
         elif type(message) is AreYouThere:
             self._send(identity, IAmHere(message.number), peer.link)
         elif type(message) is Note:
-            self._send(identity, NoteReply(message.number, _raw(self._handler.note(peer, bytes(message.body)))))
+            self._send(
+                identity, NoteReply(message.number, _raw(self._handler.note(peer, bytes(message.body))))
+            )
         elif type(message) is Bye:
             peer.last = message.items
         if 0 <= peer.last <= peer.expected:
@@ -316,7 +322,9 @@ class StreamReceiver:
 
     def _stash(self, peer: Peer, message: Items, frames: list[Any]) -> None:
         if message.seq < peer.expected or message.seq in peer.early or len(peer.early) >= self._window[0]:
-            raise ProtocolError(f"items from {message.seq} where {peer.expected} was expected: number them without gaps")
+            raise ProtocolError(
+                f"items from {message.seq} where {peer.expected} was expected: number them without gaps"
+            )
         peer.early[message.seq] = (message, frames)
 
     def _items(self, peer: Peer, message: Items, frames: list[Any]) -> None:
@@ -328,9 +336,11 @@ class StreamReceiver:
         peer.received += count
         peer.expected = message.seq + count
         try:
-            self._handler.items(peer, message.seq, count, message.body, frames)  # type: ignore[arg-type]
+            self._handler.items(peer, message.seq, count, message.body, frames)
         except ProtocolError as error:
-            logger.warning("refused items %d to %d of %s: %s", message.seq, message.seq + count - 1, peer.name, error)
+            logger.warning(
+                "refused items %d to %d of %s: %s", message.seq, message.seq + count - 1, peer.name, error
+            )
             for seq in range(message.seq, message.seq + count):
                 peer.give(seq, REFUSED | CREDIT, str(error))
 
@@ -357,7 +367,10 @@ class StreamReceiver:
         pid, start_time = self_identity()
         version = min(PROTOCOL_VERSION, hello.protocol)
         link = self._listener.path if self._listener is not None and peer.local else ""
-        self._send(identity, Welcome(version, hello.session, *self._window, pid, start_time, host_id(), link, _raw(body)))
+        self._send(
+            identity,
+            Welcome(version, hello.session, *self._window, pid, start_time, host_id(), link, _raw(body)),
+        )
         if _faults.armed:
             _faults.fault_point("receiver.welcomed")
 
@@ -405,7 +418,11 @@ class StreamReceiver:
         now = time.monotonic()
         if not self._owed_since:
             self._owed_since = now
-        if self._weight >= _OWED_BYTES or len(self._out) >= _OWED_ITEMS or now - self._owed_since > _OWED_SECONDS:
+        if (
+            self._weight >= _OWED_BYTES
+            or len(self._out) >= _OWED_ITEMS
+            or now - self._owed_since > _OWED_SECONDS
+        ):
             self.flush()
 
     def flush(self) -> None:

@@ -47,6 +47,7 @@ from zmqruntime.messages import (
     encode_data,
 )
 from zmqruntime.process import same_process
+from zmqruntime.security import KeyPair
 from zmqruntime.sockets import Curve, connect, make_socket
 from zmqruntime.stream import Encoder, SendReport, StreamStats, check_policy
 
@@ -71,6 +72,10 @@ _HELLO_EVERY = 0.25
 _TICK = 0.25
 
 
+def _slice_ms(left: float) -> int:
+    return min(_SLICE_MS, int(left * 1000) + 1)
+
+
 class StreamSender(Generic[T]):
     """Sends items to one receiver and knows what became of each.
 
@@ -92,6 +97,8 @@ class StreamSender(Generic[T]):
         For logs and the receiver's status.
     server_key : bytes, optional
         The receiver's public CURVE key.
+    keys : KeyPair, optional
+        This sender's own pair, where the receiver lets only known clients in.
 
     Notes
     -----
@@ -109,6 +116,7 @@ class StreamSender(Generic[T]):
         starting: bool = False,
         name: str = "",
         server_key: bytes | None = None,
+        keys: KeyPair | None = None,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
         self.endpoint = endpoint
@@ -117,7 +125,7 @@ class StreamSender(Generic[T]):
         self.name = name or f"pid {os.getpid()}"
         self._encoder = encoder
         self._queue_bytes = queue_bytes
-        self._curve = Curve(server_key=server_key)
+        self._curve = Curve(keys=keys, server_key=server_key)
         self._timeouts = timeouts
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -162,7 +170,9 @@ class StreamSender(Generic[T]):
     def __enter__(self) -> StreamSender[T]:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     # ------------------------------------------------------------------ what others see
@@ -226,7 +236,7 @@ class StreamSender(Generic[T]):
                     return False
                 self._upkeep()
                 if self._sock is not None:
-                    self._poller.poll(min(_SLICE_MS, left * 1000))
+                    self._poller.poll(_slice_ms(left))
                     self._drain()
                     continue
             self._pause(min(0.01, left))
@@ -239,7 +249,12 @@ class StreamSender(Generic[T]):
 
     # ------------------------------------------------------------------ send
     def send(
-        self, items: Sequence[T], *, policy: str | None = None, deadline: float | None = None, deferred: bool = False
+        self,
+        items: Sequence[T],
+        *,
+        policy: str | None = None,
+        deadline: float | None = None,
+        deferred: bool = False,
     ) -> SendReport:
         """Send `items` in order, as many as the policy allows; every one is counted.
 
@@ -276,7 +291,9 @@ class StreamSender(Generic[T]):
         * ``block``: waits up to the deadline, then raises.
         """
         if os.getpid() != self._pid:
-            raise StreamClosedError(f"this sender belongs to process {self._pid}, not to its fork {os.getpid()}: make a new one")
+            raise StreamClosedError(
+                f"this sender belongs to process {self._pid}, not to its fork {os.getpid()}: make a new one"
+            )
         policy = self.policy if policy is None else check_policy(policy)
         total = len(items)
         with self._lock:
@@ -286,7 +303,11 @@ class StreamSender(Generic[T]):
             done = 0
             if not deferred and not self._queue and self._sock is not None:
                 self._uncollected += 1
-                if self._credits < total or self._uncollected >= _COLLECT_SENDS or time.monotonic() > self._collect_at:
+                if (
+                    self._credits < total
+                    or self._uncollected >= _COLLECT_SENDS
+                    or time.monotonic() > self._collect_at
+                ):
                     self._drain(thorough=self._link is None)
                 if self._credits > 0:
                     if self._latest:
@@ -326,14 +347,14 @@ class StreamSender(Generic[T]):
                     if self._sock is not None:
                         # Only wait in the socket when there is nothing to read: credits may be here already.
                         if not self._credits:
-                            self._poller.poll(min(_SLICE_MS, left * 1000))
+                            self._poller.poll(_slice_ms(left))
                         self._drain()
                         if self._credits and not self._queue:
                             before = done
                             done = self._push(items, done)
                             self._held -= done - before
                             if done == before:
-                                self._poller.poll(min(_SLICE_MS, left * 1000))
+                                self._poller.poll(_slice_ms(left))
                         elif self._queue:
                             self._flush_waiting()
                             pause = 0.001
@@ -348,8 +369,9 @@ class StreamSender(Generic[T]):
                         if self._error is not None:
                             raise self._error
                         raise SendTimeout(
-                            f"no credit from {self.endpoint} within {wait:g} s ({self._state}): {report.dropped} of {total} items were "
-                            "not sent. Is the receiver running? Start it, raise the deadline, or use policy 'drop' or 'latest'"
+                            f"no credit from {self.endpoint} within {wait:g} s ({self._state}): {report.dropped} of "
+                            f"{total} items were not sent. Is the receiver running? Start it, raise the deadline, "
+                            "or use policy 'drop' or 'latest'"
                         )
                     return report
             if pause:
@@ -367,7 +389,9 @@ class StreamSender(Generic[T]):
         if not self._stalled:
             self._stalled = True
             logger.warning(
-                "%s takes nothing (%s): items are dropped and counted until it does", self.endpoint, self._error or self._state
+                "%s takes nothing (%s): items are dropped and counted until it does",
+                self.endpoint,
+                self._error or self._state,
             )
         return SendReport(done, count)
 
@@ -494,7 +518,7 @@ class StreamSender(Generic[T]):
                 return
             self._message(data)
         if thorough:
-            while self._sock is not None and self._sock.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            while self._sock is not None and self._sock.get(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[arg-type, operator]
                 self._message(self._sock.recv(zmq.NOBLOCK))
 
     def _message(self, data: bytes) -> None:
@@ -552,7 +576,9 @@ class StreamSender(Generic[T]):
     def _unstall(self) -> None:
         self._stalled = False
         if self._stall_dropped:
-            logger.warning("%s takes items again; %d were dropped meanwhile", self.endpoint, self._stall_dropped)
+            logger.warning(
+                "%s takes items again; %d were dropped meanwhile", self.endpoint, self._stall_dropped
+            )
             self._stall_dropped = 0
 
     def _welcome(self, message: Welcome) -> None:
@@ -560,7 +586,9 @@ class StreamSender(Generic[T]):
             return
         self._error = None
         self._window = (message.window_items, message.window_bytes)
-        same = message.host == host_id() and message.host != "" and same_process(message.pid, message.start_time)
+        same = (
+            message.host == host_id() and message.host != "" and same_process(message.pid, message.start_time)
+        )
         if same and hasattr(os, "pidfd_open"):
             try:
                 self._peer_fd = os.pidfd_open(message.pid)
@@ -639,7 +667,9 @@ class StreamSender(Generic[T]):
             self._drain()
             if now - self._heard > self._timeouts.silence and self._state == "attached":
                 self._state = "silent"
-                logger.warning("%s gave no sign of life for %.1f s: stopped, hung or cut off", self.endpoint, quiet)
+                logger.warning(
+                    "%s gave no sign of life for %.1f s: stopped, hung or cut off", self.endpoint, quiet
+                )
         if quiet > self._timeouts.gone and not self._peer_local and self._state == "silent":
             self._lose(f"no sign of life for {self._timeouts.gone:g} s")
 
@@ -655,7 +685,9 @@ class StreamSender(Generic[T]):
     def _hello(self) -> None:
         pid, start_time = self_identity()
         body = msgspec.Raw(self._encoder.hello())
-        hello = Hello(PROTOCOL_VERSION, OLDEST_PROTOCOL, self._session, pid, start_time, host_id(), self.name, body)
+        hello = Hello(
+            PROTOCOL_VERSION, OLDEST_PROTOCOL, self._session, pid, start_time, host_id(), self.name, body
+        )
         self._try_send(encode_data(hello))
 
     def _try_send(self, data: bytes) -> bool:
@@ -670,7 +702,9 @@ class StreamSender(Generic[T]):
     def _lose(self, why: str) -> None:
         """The receiver is gone: count what was on its way, start over."""
         if self._unresolved or self._state != "connecting":
-            logger.warning("lost %s (%s): %d items were on their way", self.endpoint, why, len(self._unresolved))
+            logger.warning(
+                "lost %s (%s): %d items were on their way", self.endpoint, why, len(self._unresolved)
+            )
         self._lost += len(self._unresolved)
         self._unresolved.clear()
         self._uncredited.clear()
@@ -705,7 +739,9 @@ class StreamSender(Generic[T]):
                     self._drain()
                     if self._queue or self._latest:
                         self._flush_waiting()
-                    if self._sock is not None and (self._queue or self._latest or self._state == "connecting"):
+                    if self._sock is not None and (
+                        self._queue or self._latest or self._state == "connecting"
+                    ):
                         busy = True
                         self._poller.poll(5)
                         self._drain()
@@ -735,7 +771,7 @@ class StreamSender(Generic[T]):
                 if left <= 0 or self._closed:
                     return False
                 if self._sock is not None:
-                    self._poller.poll(min(_SLICE_MS, left * 1000))
+                    self._poller.poll(_slice_ms(left))
                     continue
             self._pause(min(0.01, left))
 

@@ -6,8 +6,8 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _PLAIN = Look("auto", None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Images that are kept and shown together."""
+
+    name: str
+    keys: Sequence[ImageKey]
+    arrays: Sequence[Any]
+    paths: Sequence[str]
+    look: Look
+    kind: str = "image"
+    store: str | None = None
 
 
 class FieldWorker:
@@ -89,20 +102,23 @@ class FieldWorker:
         self, index: int, step: Step, field: FieldImages, images: Sequence[PlateImage], arrays: Sequence[Any]
     ) -> list[Any]:
         made = list(arrays)
+        paths = [image.path for image in images]
         if step.function is not None:
             made = [step.function(array, **step.params) for array in arrays]
-        paths = [image.path for image in images]
         if step.function is not None or step.backend is not None:
             paths = [construct_path(self._metadata(image.key, field), f"{step.name}.tif") for image in images]
-        if step.backend is not None:
-            self.filemanager.save_batch(made, paths, step.backend)
-        # Projections first: what comes later lies on top, and stacks are what the sliders are for.
+        stacks = any(image.key.z is not None for image in images)
         for group in _batches(images):
             key = images[group[0]].key
-            name = step.name if key.z is not None or not _has_stacks(images) else f"{step.name}_projection"
-            look = self.job.looks.get((field.plate, index, key.channel), _PLAIN)
-            keys = [images[at].key for at in group]
-            self._stream(index, step, name, field, keys, [made[at] for at in group], [paths[at] for at in group], look)
+            batch = _Batch(
+                name=f"{step.name}_projection" if stacks and key.z is None else step.name,
+                keys=[images[at].key for at in group],
+                arrays=[made[at] for at in group],
+                paths=[paths[at] for at in group],
+                look=self.job.looks.get((field.plate, index, key.channel), _PLAIN),
+                store=step.backend,
+            )
+            self._save(index, step, field, batch)
         return made
 
     def _counted(
@@ -128,53 +144,46 @@ class FieldWorker:
             image, self.filemanager, metadata, backend=step.backend or "disk", **step.params
         )
         path = construct_path(metadata, "labeled.tif")
-        self._stream(index, step, step.name, field, [key], [labels], [path], _PLAIN, kind="labels")
+        self._save(index, step, field, _Batch(step.name, [key], [labels], [path], _PLAIN, kind="labels"))
         return labels, results
 
     def _metadata(self, key: ImageKey, field: FieldImages) -> dict[str, Any]:
         return {"output": str(self.job.output / field.plate), **key.as_dict()}
 
-    # -- viewers
+    # -- stores and viewers
 
-    def _stream(
-        self,
-        index: int,
-        step: Step,
-        name: str,
-        field: FieldImages,
-        keys: Sequence[ImageKey],
-        arrays: Sequence[Any],
-        paths: Sequence[str],
-        look: Look,
-        kind: str = "image",
-    ) -> None:
-        if not step.streaming:
-            return
-        if self.job.name_plates:
-            keys = [key.replace(plate=field.plate) for key in keys]
-        for target in self.job.targets:
+    def _save(self, index: int, step: Step, field: FieldImages, batch: _Batch) -> None:
+        """Keep a batch in its store and show it in every viewer; store and first viewer in one call."""
+        stores = [batch.store] if batch.store is not None else []
+        for target in self.job.targets if step.streaming else ():
             if target.kind in self._failures:
-                self._skipped[target.kind] += len(arrays)
+                self._skipped[target.kind] += len(batch.arrays)
                 continue
             sender = self._senders[target.kind]
             given = sender.stats.sent
             try:
                 self.filemanager.save_batch(
-                    arrays,
-                    paths,
-                    target.backend,
+                    batch.arrays,
+                    batch.paths,
+                    [*stores, target.backend],
                     step_index=index,
-                    step_name=name,
-                    components=[key.as_dict() for key in keys],
-                    config=self._display(target, field, look),
-                    kind=kind,
-                    contrast=look.contrast,
+                    step_name=batch.name,
+                    components=[self._components(key, field) for key in batch.keys],
+                    config=self._display(target, field, batch.look),
+                    kind=batch.kind,
+                    contrast=batch.look.contrast,
                 )
             except StreamError as error:
                 # The pipeline and the other viewers go on; the run ends with an exit code that says so.
                 _log.error("%s takes no more images: %s", target.kind, error)
                 self._failures[target.kind] = str(error)
-                self._skipped[target.kind] += len(arrays) - (sender.stats.sent - given)
+                self._skipped[target.kind] += len(batch.arrays) - (sender.stats.sent - given)
+            stores = []  # stores come before viewers in one call, so it has the batch whatever the viewer said
+        if stores:
+            self.filemanager.save_batch(batch.arrays, batch.paths, stores)
+
+    def _components(self, key: ImageKey, field: FieldImages) -> dict[str, Any]:
+        return (key.replace(plate=field.plate) if self.job.name_plates else key).as_dict()
 
     def _display(self, target: ViewerTarget, field: FieldImages, look: Look) -> Any:
         display = target.display
@@ -190,15 +199,14 @@ class FieldWorker:
 
 
 def _batches(images: Sequence[PlateImage]) -> list[list[int]]:
-    """Indices of images that go in one batch: one channel's projection, or one channel's stack."""
+    """Indices of images that go in one batch: one channel's projection, or one channel's stack.
+
+    Projections first: what comes later lies on top, and stacks are what the sliders are for.
+    """
     groups: dict[tuple[bool, Any], list[int]] = {}
     for at, image in enumerate(images):
         groups.setdefault((image.key.z is not None, image.key.channel), []).append(at)
     return [groups[place] for place in sorted(groups, key=lambda place: place[0])]
-
-
-def _has_stacks(images: Iterable[PlateImage]) -> bool:
-    return any(image.key.z is not None for image in images)
 
 
 def _intensities(labels: NDArray[Any], images: Sequence[PlateImage], arrays: Sequence[Any]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """The stores and sinks by name.
 
 * `STORAGE_BACKENDS`: name to class. Listing imports nothing.
-* `storage_registry`: name to the one instance of this process, made when it is first asked for; a live object
-  (one that holds a connection, say) is put in by assignment.
+* `storage_registry`: name to the one instance of this process, made when it is first asked for; a live
+  object (one that holds a connection, say) is put in by assignment.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class BackendInstances(MutableMapping[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The backend, or ``default`` when the name is unknown; one that is known and broken raises."""
-        return self[name] if name in self else default
+        if name not in self:
+            return default
+        return self[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._classes.names(), *self._instances}))

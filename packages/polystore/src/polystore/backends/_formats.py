@@ -5,8 +5,8 @@ A format module has two functions, both on open binary streams so that any store
 * ``write(stream, suffix, value, **options)``
 * ``read(stream, suffix, **options)``
 
-They raise `polystore.errors.UnsupportedFormatError` for a value the format cannot hold exactly; everything a reader
-trips over in a damaged file becomes `polystore.errors.CorruptFileError` here.
+They raise `polystore.errors.UnsupportedFormatError` for a value the format cannot hold exactly; everything
+a reader trips over in a damaged file becomes `polystore.errors.CorruptFileError` here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -120,7 +120,7 @@ def _check_options(path: str, options: dict[str, Any], known: frozenset[str]) ->
         raise UnsupportedFormatError(f"unknown option {sorted(unknown)[0]!r} for {path!r} (known: {listed})")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _format(module: str) -> _Format:
     try:
         loaded = import_module(f"polystore.backends.{module}")

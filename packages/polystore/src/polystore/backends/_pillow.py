@@ -17,8 +17,8 @@ __all__ = ["read", "write"]
 def write(stream: BinaryIO, suffix: str, value: Any, *, quality: int | None = None) -> None:
     """Write grey (h, w) or colour (h, w, 3 or 4) pixels.
 
-    PNG holds bool, uint8 and, in grey, uint16, exactly. JPEG holds uint8 without transparency and changes the
-    values; ``quality`` is from 1 to 95, by default 95.
+    PNG holds bool, uint8 and, in grey, uint16, exactly. JPEG holds uint8 without transparency and changes
+    the values; ``quality`` is from 1 to 95, by default 95.
     """
     array = as_host_array(value)
     jpeg = suffix != ".png"
@@ -49,6 +49,7 @@ def read(stream: BinaryIO, suffix: str) -> NDArray[Any]:
             return np.asarray(image).astype(np.uint16)
         if image.mode not in ("1", "L", "I;16", "RGB", "RGBA"):
             transparent = image.mode in ("LA", "PA") or "transparency" in image.info
-            image = image.convert("RGBA" if transparent else "RGB")
-        pixels = np.array(image)
+            pixels = np.array(image.convert("RGBA" if transparent else "RGB"))
+        else:
+            pixels = np.array(image)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -23,9 +23,9 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 def write(stream: BinaryIO, suffix: str, value: Any, *, header: bool = True) -> None:
     """Write a text, a structured value or a table.
 
-    A table is a list of dicts (one per row; the columns are all keys, in the order in which they first come), a
-    list of lists, or a two-dimensional array. ``header=False`` leaves the row of column names out; lists and arrays
-    have none. JSON has no NaN and no infinity: they become null.
+    A table is a list of dicts (one per row; the columns are all keys, in the order in which they first
+    come), a list of lists, or a two-dimensional array. ``header=False`` leaves the row of column names out;
+    lists and arrays have none. JSON has no NaN and no infinity: they become null.
     """
     if suffix == ".txt":
         if not isinstance(value, str):
@@ -40,8 +40,8 @@ def write(stream: BinaryIO, suffix: str, value: Any, *, header: bool = True) -> 
 def read(stream: BinaryIO, suffix: str, *, header: bool = True, typed: bool = True) -> Any:
     """The text, the value, or the rows of the table.
 
-    Rows are dicts, or lists with ``header=False``. With ``typed`` a cell that reads like a Python int, float or
-    bool becomes one and an empty cell None; else every cell is a str.
+    Rows are dicts, or lists with ``header=False``. With ``typed`` a cell that reads like a Python int,
+    float or bool becomes one and an empty cell None; else every cell is a str.
     """
     content = stream.read()
     if suffix == ".json":

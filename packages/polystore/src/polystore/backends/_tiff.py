@@ -44,7 +44,8 @@ def write(
     rgb
         Whether the last dimension (3 or 4) is colour; else it is an ordinary one.
     ome, imagej
-        OME-TIFF (what the suffixes ``.ome.tif`` and ``.ome.tiff`` mean by themselves), or an ImageJ hyperstack.
+        OME-TIFF (what the suffixes ``.ome.tif`` and ``.ome.tiff`` mean by themselves), or an ImageJ
+        hyperstack.
     pixel_size
         Height and width of a pixel in micrometres.
     metadata
@@ -93,7 +94,8 @@ def write(
 
 
 def read(stream: BinaryIO, suffix: str, *, series: int = 0) -> NDArray[Any]:
-    """The array of one image series, by default the first; a new array in native byte order, owned by the caller.
+    """The array of one image series, by default the first; a new array in native byte order, owned by the
+    caller.
 
     Files written by `write` come back with the same shape and values.
     """

@@ -32,17 +32,18 @@ __all__ = ["DiskBackend"]
 class DiskBackend(StorageBackend):
     """Files in the format of their suffix: TIFF, npy, npz, PNG, JPEG, CSV, TSV, JSON, text.
 
-    A file is written beside its place and moved there in one step, so a reader and a crash see the old or the new.
-    An image whose path has no suffix is kept as ``.tif`` and found again under the path as given. Loaded arrays
-    are new and the caller's. Thread-safe; picklable.
+    A file is written beside its place and moved there in one step, so a reader and a crash see the old or
+    the new. An image whose path has no suffix is kept as ``.tif`` and found again under the path as given.
+    Loaded arrays are new and the caller's. Thread-safe; picklable.
 
     Parameters
     ----------
     root
-        None: paths are those of the file system, absolute ones are ordinary. A folder: every path is relative to
-        it, and one that leaves it (absolute, with ``..``, or through a link) is refused.
+        None: paths are those of the file system, absolute ones are ordinary. A folder: every path is
+        relative to it, and one that leaves it (absolute, with ``..``, or through a link) is refused.
     durable
-        Whether a saved file is on the medium when `save` returns; by default ``POLYSTORE_DURABLE``, else False.
+        Whether a saved file is on the medium when `save` returns; by default ``POLYSTORE_DURABLE``, else
+        False.
     """
 
     def __init__(self, root: StrPath | None = None, *, durable: bool | None = None) -> None:

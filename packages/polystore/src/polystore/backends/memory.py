@@ -35,17 +35,18 @@ class MemoryBackend(StorageBackend):
 
     Who owns what:
 
-    * `save` keeps a copy of its own, an array in host memory whatever library it came from. The caller may go on
-      changing the original.
-    * `save(..., copy=False)` keeps the very object and saves the copy: from then on the caller must not change it.
-    * `load` gives a read-only view of the array that is kept, without a copy; ``load(...).copy()`` may be changed.
-      Other values come as copies.
+    * `save` keeps a copy of its own, an array in host memory whatever library it came from. The caller may
+      go on changing the original.
+    * `save(..., copy=False)` keeps the very object and saves the copy: from then on the caller must not
+      change it.
+    * `load` gives a read-only view of the array that is kept, without a copy; ``load(...).copy()`` may be
+      changed. Other values come as copies.
 
-    The store belongs to its process. A pickled one arrives empty (a description, like every backend); a forked
-    child starts with what was in it and shares nothing afterwards.
+    The store belongs to its process. A pickled one arrives empty (a description, like every backend); a
+    forked child starts with what was in it and shares nothing afterwards.
 
-    Paths are virtual: ``/`` separates, ``.`` and ``..`` are resolved, absolute and relative ones are different
-    places. Thread-safe.
+    Paths are virtual: ``/`` separates, ``.`` and ``..`` are resolved, absolute and relative ones are
+    different places. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -133,9 +134,8 @@ class MemoryBackend(StorageBackend):
             elif key in ("/", "."):
                 raise StorageError(f"{key!r} is the top folder; delete what is in it")
             elif self._folders[key] and not recursive:
-                raise StorageError(
-                    f"folder {key!r} holds {len(self._folders[key])} entries; pass recursive=True", errno=errno.ENOTEMPTY
-                )
+                held = len(self._folders[key])
+                raise StorageError(f"folder {key!r} holds {held} entries; pass recursive=True", errno=errno.ENOTEMPTY)
             else:
                 prefix = _prefix(key)
                 for name in list(self._folders[key]):

@@ -220,7 +220,9 @@ class MappedArena:
         shm.unlink(name)
         self.size = size
 
-    def view(self, base: int, generation: int, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> np.ndarray[Any, Any]:
+    def view(
+        self, base: int, generation: int, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int
+    ) -> np.ndarray[Any, Any]:
         """Return a slot's image, read-only; valid until its credit is returned.
 
         Raises

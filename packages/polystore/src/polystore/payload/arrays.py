@@ -1,7 +1,7 @@
 """Anybody's array to a NumPy array in host memory, and the one place that says which arrays can travel.
 
-No framework is imported: an array tells what it is through the array protocols (DLPack, ``__array__``), and a
-device array is brought to the host by its own method.
+No framework is imported: an array tells what it is through the array protocols (DLPack, ``__array__``), and
+a device array is brought to the host by its own method.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ MAX_DIMENSIONS = 32
 DEFAULT_MAX_BYTES = 1 << 30
 """Largest single image, 1 GiB: a 23,000 x 23,000 uint16 plane. ``POLYSTORE_MAX_IMAGE_BYTES`` changes it."""
 
-# DLPack device types whose memory the host can read as it is: CPU, CUDA pinned host memory, ROCm host memory.
-# (CUDA managed memory, 13, is readable too, but only after a synchronisation that its owner has to do.)
+# DLPack device types whose memory the host can read as it is: CPU, CUDA pinned host memory, ROCm host
+# memory. (CUDA managed memory, 13, is readable too, but only after a synchronisation that its owner has to
+# do.)
 _HOST_DEVICES = frozenset({1, 3, 11})
 
 # bool, signed, unsigned, float, complex; with the item sizes that mean the same on every machine.
@@ -95,13 +96,13 @@ def is_array(obj: object) -> bool:
 def as_host_array(obj: Any) -> NDArray[Any]:
     """The values of ``obj`` as a NumPy array in host memory, without a copy where that is possible.
 
-    NumPy arrays come back as they are (subclasses such as ``memmap`` as a view), arrays of other libraries in
-    host memory as a view of the same memory, device arrays as a copy made by their own library (which waits
-    for the kernels that still write them). PyTorch, CuPy, JAX and everything else with DLPack or
+    NumPy arrays come back as they are (subclasses such as ``memmap`` as a view), arrays of other libraries
+    in host memory as a view of the same memory, device arrays as a copy made by their own library (which
+    waits for the kernels that still write them). PyTorch, CuPy, JAX and everything else with DLPack or
     ``__array__`` are understood; none of them is imported.
 
-    The result may be read-only, may share memory with ``obj`` and keeps that memory alive. Its dtype is *not*
-    checked: see `check_array`.
+    The result may be read-only, may share memory with ``obj`` and keeps that memory alive. Its dtype is
+    *not* checked: see `check_array`.
 
     Raises
     ------
@@ -165,7 +166,8 @@ def check_array(array: NDArray[Any], *, max_bytes: int = DEFAULT_MAX_BYTES) -> N
 
 
 def checked_dtype(text: str) -> np.dtype[Any]:
-    """The dtype a message names (``'<u2'``, ``'|b1'``), or an error: never one that holds objects or fields.
+    """The dtype a message names (``'<u2'``, ``'|b1'``), or an error: never one that holds objects or
+    fields.
 
     Raises
     ------

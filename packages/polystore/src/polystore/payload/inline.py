@@ -44,7 +44,7 @@ class PlainCodec(FrameCodec):
 
     def encode(self, array: np.ndarray[Any, Any]) -> Any:
         """See `FrameCodec.encode`."""
-        return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)) if array.nbytes else b""
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.nbytes else b""
 
     def decode(self, frame: Any, nbytes: int, itemsize: int) -> Any:
         """See `FrameCodec.decode`; the result shares the frame's memory."""

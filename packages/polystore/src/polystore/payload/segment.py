@@ -26,11 +26,13 @@ def publish(array: np.ndarray[Any, Any]) -> str:
         There is not enough shared memory; nothing is left behind.
     """
     if array.nbytes > shm.free_bytes() // 2:
-        raise NoSharedMemoryError(f"{array.nbytes} bytes are more than half of the free shared memory ({shm.free_bytes()})")
+        raise NoSharedMemoryError(
+            f"{array.nbytes} bytes are more than half of the free shared memory ({shm.free_bytes()})"
+        )
     name = shm.new_name()
     fd = shm.create(name, array.nbytes)
     try:
-        data = memoryview(np.ascontiguousarray(array)).cast("B")
+        data = np.ascontiguousarray(array).data.cast("B")
         done = 0
         while done < len(data):
             done += os.write(fd, data[done : done + (1 << 30)])

@@ -111,7 +111,9 @@ def open_existing(name: str, size: int, *, writable: bool = False) -> int:
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_size != size:
         os.close(fd)
-        raise NoSharedMemoryError(f"{path} is not what was offered: {info.st_size} bytes of user {info.st_uid}, not {size} of yours")
+        raise NoSharedMemoryError(
+            f"{path} is not what was offered: {info.st_size} bytes of user {info.st_uid}, not {size} of yours"
+        )
     return fd
 
 

@@ -22,7 +22,15 @@ _HOMES = {
     "sender_for": "sender",
 }
 
-__all__ = ["BatchContext", "ImageReceiver", "ImageSender", "ReceivedImage", "StreamItem", "close_senders", "sender_for"]
+__all__ = [
+    "BatchContext",
+    "ImageReceiver",
+    "ImageSender",
+    "ReceivedImage",
+    "StreamItem",
+    "close_senders",
+    "sender_for",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -178,12 +178,18 @@ class ImageEncoder(Encoder[Outgoing]):
                 break
             array = item.array
             if array is None:
-                headers.append(ImageHeader(IN_HEADER, 0, 0, 0, (), "", item.kind, item.key, None, item.path, item.name, item.rois))
+                headers.append(
+                    ImageHeader(
+                        IN_HEADER, 0, 0, 0, (), "", item.kind, item.key, None, item.path, item.name, item.rois
+                    )
+                )
                 tokens.append(None)
                 continue
             nbytes = array.nbytes
             dtype = array.dtype
-            place, offset, generation, extra, token = IN_FRAME, len(frames), 0, None, None
+            place, offset, generation = IN_FRAME, len(frames), 0
+            extra: str | None = None
+            token: Any = None
             if arena is not None and nbytes > SMALL_BYTES and arena.fits(nbytes):
                 base = self._born_slot(array) if self._born else None
                 if base is not None:
@@ -211,7 +217,18 @@ class ImageEncoder(Encoder[Outgoing]):
                 name = _dtype_names[dtype] = dtype.str
             headers.append(
                 ImageHeader(
-                    place, offset, generation, nbytes, array.shape, name, item.kind, item.key, item.contrast, item.path, item.name, extra
+                    place,
+                    offset,
+                    generation,
+                    nbytes,
+                    array.shape,
+                    name,
+                    item.kind,
+                    item.key,
+                    item.contrast,
+                    item.path,
+                    item.name,
+                    extra,
                 )
             )
             tokens.append(token)
@@ -263,7 +280,9 @@ class ImageEncoder(Encoder[Outgoing]):
             The image is larger than the receiver takes.
         """
         if self._max_bytes and nbytes > self._max_bytes:
-            raise PayloadTooLargeError(f"an image of {nbytes} bytes is larger than the receiver takes ({self._max_bytes}): send it in parts")
+            raise PayloadTooLargeError(
+                f"an image of {nbytes} bytes is larger than the receiver takes ({self._max_bytes}): send it in parts"
+            )
 
 
 _U8 = np.dtype(np.uint8)

@@ -55,7 +55,9 @@ class BatchContext:
     def wire(self) -> bytes:
         """Return the msgpack of this context; made once."""
         if not self._wire:
-            wire = _ContextWire(self.run, self.step_index, self.step_name, self.producer, self.display.to_wire())
+            wire = _ContextWire(
+                self.run, self.step_index, self.step_name, self.producer, self.display.to_wire()
+            )
             object.__setattr__(self, "_wire", encode(wire))
         return self._wire
 

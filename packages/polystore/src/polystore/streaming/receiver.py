@@ -59,9 +59,26 @@ class ReceivedImage:
         The array's memory is the receiver's for good (a segment or frame): keeping it needs no copy.
     """
 
-    __slots__ = ("_base", "_generation", "_memory", "array", "context", "contrast", "key", "kind", "name", "owned", "path", "peer", "rois", "seq")
+    __slots__ = (
+        "_base",
+        "_generation",
+        "_memory",
+        "array",
+        "context",
+        "contrast",
+        "key",
+        "kind",
+        "name",
+        "owned",
+        "path",
+        "peer",
+        "rois",
+        "seq",
+    )
 
-    def __init__(self, peer: Peer, seq: int, context: BatchContext, header: ImageHeader, key: ImageKey) -> None:
+    def __init__(
+        self, peer: Peer, seq: int, context: BatchContext, header: ImageHeader, key: ImageKey
+    ) -> None:
         self.peer = peer
         self.seq = seq
         self.context = context
@@ -113,7 +130,11 @@ class ImageReceiver(StreamHandler):
     """
 
     def __init__(
-        self, sink: Callable[[list[ReceivedImage]], None], *, max_bytes: int = DEFAULT_MAX_BYTES, shared_memory: bool = True
+        self,
+        sink: Callable[[list[ReceivedImage]], None],
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        shared_memory: bool = True,
     ) -> None:
         self._sink = sink
         self._max_bytes = max_bytes
@@ -167,7 +188,9 @@ class ImageReceiver(StreamHandler):
         if images:
             self._sink(images)
 
-    def _image(self, peer: Peer, seq: int, context: BatchContext, header: ImageHeader, frames: list[Any]) -> ReceivedImage:
+    def _image(
+        self, peer: Peer, seq: int, context: BatchContext, header: ImageHeader, frames: list[Any]
+    ) -> ReceivedImage:
         if not 0 <= header.kind < len(KINDS):
             raise PayloadError(f"unknown kind {header.kind}")
         image = ReceivedImage(peer, seq, context, header, key_of(header.key))

@@ -83,7 +83,9 @@ class ImageSender:
     def __enter__(self) -> ImageSender:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -154,7 +156,11 @@ class ImageSender:
             kind = _KIND_NUMBERS.get(item.kind)
             if kind is None:
                 raise UnsupportedArrayError(f"unknown kind {item.kind!r} (known: {', '.join(KINDS)})")
-            outgoing.append(Outgoing(array, wire, kind, _key_values(item.key), item.contrast, item.path, item.name, item.rois))
+            outgoing.append(
+                Outgoing(
+                    array, wire, kind, _key_values(item.key), item.contrast, item.path, item.name, item.rois
+                )
+            )
         try:
             return self._stream.send(outgoing, policy=policy, deadline=deadline, deferred=deferred)
         finally:

@@ -1,0 +1,171 @@
+"""One napari layer: making it, and the cheap ways to tell napari that its data changed.
+
+What napari keeps private and we need is touched here only.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari import layers
+from napari.utils.colormaps import AVAILABLE_COLORMAPS
+
+from openhcs_viewers.napari._planes import Planes
+from polystore.projection import LayerPlan
+
+__all__ = ["ShownLayer", "checked_colormap", "insertion_index", "make_layer"]
+
+logger = logging.getLogger(__name__)
+
+POINT_SIZE = 8
+"""Diameter of a point in pixels: about a nucleus at 10x."""
+
+EDGE_WIDTH = 2
+"""Width of an outline in pixels."""
+
+_warned: set[str] = set()
+
+
+def checked_colormap(name: str) -> str:
+    """The colour map of that name if napari has it, else gray, with one warning per name."""
+    if name in AVAILABLE_COLORMAPS:
+        return name
+    for known in AVAILABLE_COLORMAPS:
+        if known.lower() == name.lower():
+            return str(known)
+    if name not in _warned:
+        _warned.add(name)
+        logger.warning(
+            "unknown colour map %r, gray is used (known: %s)", name, ", ".join(sorted(AVAILABLE_COLORMAPS))
+        )
+    return "gray"
+
+
+class ShownLayer:
+    """One of our layers in napari, and what we know of it.
+
+    Attributes
+    ----------
+    layer
+        napari's.
+    planes
+        Its data; None for shapes and points.
+    plan
+        As last told.
+    contrast_is_users
+        The user chose the display range; it is his from then on.
+    """
+
+    __slots__ = ("_contrast", "contrast_is_users", "layer", "plan", "planes", "shown_rois")
+
+    def __init__(self, plan: LayerPlan, layer: Any, planes: Planes | None) -> None:
+        self.plan = plan
+        self.layer = layer
+        self.planes = planes
+        self.contrast_is_users = False
+        self.shown_rois: Any = None
+        if plan.kind == "image":
+            self._contrast = tuple(layer.contrast_limits)
+            layer.events.contrast_limits.connect(self._on_contrast)
+
+    def refresh(self) -> None:
+        """Show the displayed plane anew: the slice and its texture, nothing else (a third of a full refresh)."""
+        self.layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def refresh_thumbnail(self) -> None:
+        """Bring the picture in the layer list up to date."""
+        self.layer.refresh(data_displayed=False, highlight=False, extent=False)
+
+    def stretch(self) -> None:
+        """Have napari look at the array's size again, shown or hidden, without reading anything."""
+        self.layer._clear_extent()
+
+    def set_contrast(self, limits: tuple[float, float]) -> None:
+        """Show another range, unless the user chose one."""
+        if not self.contrast_is_users and tuple(self.layer.contrast_limits) != limits:
+            self._contrast = limits
+            self.layer.contrast_limits = limits
+
+    def _on_contrast(self, _event: Any = None) -> None:
+        if tuple(self.layer.contrast_limits) != tuple(self._contrast):
+            self.contrast_is_users = True
+
+
+def make_layer(plan: LayerPlan, planes: Planes | None) -> Any:
+    """A napari layer for a plan, not yet in any viewer."""
+    common = {"name": plan.name, "metadata": _metadata(plan)}
+    if planes is None:
+        scale = plan.scale or (1.0, 1.0)
+        if plan.kind == "points":
+            return layers.Points(
+                None, ndim=2, scale=scale, size=POINT_SIZE, face_color="yellow", border_color="black", **common
+            )
+        return layers.Shapes(
+            None, ndim=2, scale=scale, edge_width=EDGE_WIDTH, edge_color="yellow", face_color="transparent", **common
+        )
+    common["scale"] = layer_scale(plan, planes)
+    common["multiscale"] = False
+    if plan.kind == "labels":
+        return layers.Labels(planes, projection_mode="none", **common)
+    return layers.Image(
+        planes,
+        rgb=plan.rgb,
+        projection_mode="none",
+        colormap=checked_colormap(plan.colormap),
+        # napari would read planes to guess a range, and an empty first one would give a useless one.
+        contrast_limits=None if plan.rgb else plan.contrast or first_contrast(planes.dtype),
+        blending="translucent_no_depth" if plan.base or plan.rgb else "additive",
+        **common,
+    )
+
+
+def layer_scale(plan: LayerPlan, planes: Planes) -> tuple[float, ...]:
+    """One step per slider position, micrometres (or pixels) in y and x."""
+    return (*(1.0,) * len(planes.axes), *(plan.scale or (1.0, 1.0)))
+
+
+def first_contrast(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """A range for a layer whose planes are all of one value so far."""
+    return (0.0, 255.0) if dtype == np.uint8 else (0.0, 1.0)
+
+
+def insertion_index(order: tuple[int, ...], above: Sequence[tuple[int, ...] | None]) -> int:
+    """Where a layer goes in a list from bottom to top: above the last one whose order is not higher.
+
+    Parameters
+    ----------
+    above
+        The order of each layer in the list; None for those that are the user's own, which stay where they are.
+    """
+    for at in range(len(above) - 1, -1, -1):
+        other = above[at]
+        if other is not None and other <= order:
+            return at + 1
+    for at, other in enumerate(above):
+        if other is not None:
+            return at
+    return len(above)
+
+
+def set_data(layer: Any, planes: Planes) -> None:
+    """Give a layer its array anew: napari asks for its number of axes again."""
+    with warnings.catch_warnings():
+        # napari warns about arrays it cannot cast without copying; ours decides for itself what is copied.
+        warnings.simplefilter("ignore", category=UserWarning)
+        layer.data = planes
+
+
+def _metadata(plan: LayerPlan) -> dict[str, Any]:
+    return {
+        "openhcs": {
+            "layer_id": plan.layer_id,
+            "run": plan.run,
+            "step_index": plan.step_index,
+            "step_name": plan.step_name,
+            "kind": plan.kind,
+        }
+    }

@@ -1,0 +1,274 @@
+"""One way to load, save and list, whatever the store: `FileManager`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from polystore._paths import StrPath, matches, natural_path_key
+from polystore.abc import DataSink, DataSource, Kind, StorageBackend, VirtualBackend, check_lengths
+from polystore.backends import storage_registry
+from polystore.errors import BackendLoadError
+
+__all__ = ["CONTEXT_OPTIONS", "BackendName", "FileManager"]
+
+BackendName: TypeAlias = str
+"""A backend's name; members of `polystore.Backend` are such names."""
+
+CONTEXT_OPTIONS = frozenset(
+    {
+        "step_index", "step_name", "components", "run", "producer",  # where a batch belongs
+        "host", "port", "transport", "config",  # where it is shown
+        "kind", "contrast", "policy", "deadline", "deferred",  # how
+    }
+)  # fmt: skip
+"""Options that say where a batch belongs and how it is shown. A store keeps values by path and is not given
+them, so that one call with the same options can go to a store and to a viewer."""
+
+
+class FileManager:
+    """Loads, saves and lists by the name of a backend. Thread-safe.
+
+    Every call names its backend: ``fm.save(image, path, backend="disk")``. Instances come from
+    `polystore.base.storage_registry`, so FileManagers of one process share them (what one saves in
+    ``"memory"``, all find there), except those mounted on this one.
+
+    A pickled FileManager takes its mounted backends along and finds the others by name where it arrives.
+
+    Parameters
+    ----------
+    registry
+        Where backends are looked up by name, instead of `polystore.base.storage_registry`: any mapping of
+        names to backends.
+    """
+
+    def __init__(self, registry: Mapping[str, Any] | None = None) -> None:
+        self._registry = registry
+        self._mounted: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        mounted = f", mounted: {', '.join(sorted(self._mounted))}" if self._mounted else ""
+        return f"<FileManager over {', '.join(self._backends())}{mounted}>"
+
+    # -- backends
+
+    def mount(self, name: str, backend: Any) -> None:
+        """Use a live object under a name, on this FileManager only; it goes before a backend of the same name."""
+        self._mounted = {**self._mounted, str(name): backend}
+
+    def unmount(self, name: str) -> None:
+        """Stop using what was mounted under a name; fine when nothing was."""
+        self._mounted = {key: backend for key, backend in self._mounted.items() if key != name}
+
+    def backend(self, name: BackendName) -> Any:
+        """The backend of that name: the mounted one, else the registry's.
+
+        Raises
+        ------
+        BackendNotFoundError, BackendLoadError, MissingExtraError, BackendClashError
+            There is none, or it cannot be used.
+        """
+        mounted = self._mounted.get(name)
+        return self._backends()[name] if mounted is None else mounted
+
+    # -- reading
+
+    def load(self, path: StrPath, backend: BackendName, **options: Any) -> Any:
+        """The value stored at a path; see the backend for who owns its memory.
+
+        Raises
+        ------
+        NotFoundError, NotAFileError, UnsupportedFormatError, CorruptFileError
+            As the backend says.
+        """
+        return self._source(backend).load(path, **options)
+
+    def load_batch(self, paths: Sequence[StrPath], backend: BackendName, **options: Any) -> list[Any]:
+        """The values at several paths, in order; `BatchError` names the first that failed."""
+        return self._source(backend).load_batch(paths, **options)
+
+    def exists(self, path: StrPath, backend: BackendName) -> bool:
+        """Whether a file or folder is there."""
+        return self._kind(path, backend) is not None
+
+    def is_file(self, path: StrPath, backend: BackendName) -> bool:
+        """Whether a file is there."""
+        return self._kind(path, backend) == "file"
+
+    def is_dir(self, path: StrPath, backend: BackendName) -> bool:
+        """Whether a folder is there."""
+        return self._kind(path, backend) == "folder"
+
+    def list_files(
+        self,
+        directory: StrPath,
+        backend: BackendName,
+        pattern: str | None = None,
+        extensions: Iterable[str] | None = None,
+        recursive: bool = False,
+    ) -> list[str]:
+        """Paths of the files in a folder, in natural order (``s2`` before ``s10``).
+
+        Parameters
+        ----------
+        directory
+            The folder; answers begin with it.
+        backend
+            The backend's name.
+        pattern
+            Shell pattern for the file name, e.g. ``"*_w1*"``.
+        extensions
+            Endings to keep, with or without dot, in any case.
+        recursive
+            Whether to look into the folders below, too.
+        """
+        there = self.backend(backend)
+        if isinstance(there, VirtualBackend):
+            return _filter(there.list_files(os.fspath(directory)), pattern, extensions)
+        return self._source(backend).list_files(directory, pattern, extensions, recursive)
+
+    def list_dirs(self, directory: StrPath, backend: BackendName) -> list[str]:
+        """Paths of the folders directly in a folder, in natural order."""
+        return self._source(backend).list_dirs(directory)
+
+    def find(self, directory: StrPath, pattern: str, backend: BackendName) -> list[str]:
+        """Paths of all files below a folder whose name fits a shell pattern, in natural order."""
+        return self.list_files(directory, backend, pattern, recursive=True)
+
+    def walk(self, directory: StrPath, backend: BackendName) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Each folder from the given one down: its path, the names of its folders, the names of its files."""
+        return self._source(backend).walk(directory)
+
+    # -- writing
+
+    def save(
+        self, data: Any, path: StrPath, backend: BackendName | Sequence[BackendName], **options: Any
+    ) -> Any:
+        """Store or show one value; options as for `save_batch`.
+
+        Raises
+        ------
+        UnsupportedFormatError, UnsupportedArrayError, AlreadyExistsError, StorageError
+            As the backend says; nothing is stored then.
+        """
+        return self._write("save", data, path, backend, options)
+
+    def save_batch(
+        self,
+        data: Sequence[Any],
+        paths: Sequence[StrPath],
+        backend: BackendName | Sequence[BackendName],
+        **options: Any,
+    ) -> Any:
+        """Store or show each value under its path.
+
+        Parameters
+        ----------
+        data
+            The values; an array counts as a sequence of its planes.
+        paths
+            As many paths. A viewer reads from their names where an image belongs.
+        backend
+            A name, or several: then every store has the whole batch before a viewer is given it.
+        **options
+            Where a batch belongs (``step_index=``, ``step_name=``, ``components=``, ``host=``, ``port=``,
+            ``config=``, see `CONTEXT_OPTIONS`) goes to viewers, all else (``compression=``, ``overwrite=``)
+            to the backends that keep values.
+
+        Returns
+        -------
+        object
+            What the backend says of the batch (a viewer: what was sent and dropped; a store: None). For
+            several backends a dict of that by name.
+
+        Raises
+        ------
+        BatchLengthError
+            Not as many paths as values; checked first, nothing is stored or shown.
+        BatchError
+            One value could not be stored; it says which and how many before it are.
+        """
+        if not isinstance(data, Sequence) and not hasattr(data, "__len__"):
+            data = list(data)
+        if not isinstance(paths, Sequence):
+            paths = list(paths)
+        check_lengths(data, paths)
+        return self._write("save_batch", data, paths, backend, options)
+
+    def mkdir(self, path: StrPath, backend: BackendName) -> None:
+        """Make a folder and those above it; one that is there already is fine."""
+        self._store(backend).mkdir(path)
+
+    def delete(self, path: StrPath, backend: BackendName, *, recursive: bool = False) -> None:
+        """Remove a file, an empty folder or, with ``recursive``, a folder with all that is in it."""
+        self._store(backend).delete(path, recursive=recursive)
+
+    def copy(
+        self, source: StrPath, target: StrPath, backend: BackendName, *, overwrite: bool = False
+    ) -> None:
+        """Copy a file or folder within one backend; what is at the target stays unless ``overwrite``."""
+        self._store(backend).copy(source, target, overwrite=overwrite)
+
+    def move(
+        self, source: StrPath, target: StrPath, backend: BackendName, *, overwrite: bool = False
+    ) -> None:
+        """Move a file or folder within one backend; what is at the target stays unless ``overwrite``."""
+        self._store(backend).move(source, target, overwrite=overwrite)
+
+    # -- inside
+
+    def _backends(self) -> Mapping[str, Any]:
+        return storage_registry if self._registry is None else self._registry
+
+    def _write(
+        self,
+        verb: str,
+        data: Any,
+        path: Any,
+        backend: BackendName | Sequence[BackendName],
+        options: dict[str, Any],
+    ) -> Any:
+        if isinstance(backend, str):
+            sink = self._sink(backend)
+            given = options if sink.takes_context else _without_context(options)
+            return getattr(sink, verb)(data, path, **given)
+        sinks = {name: self._sink(name) for name in backend}
+        context = {name: value for name, value in options.items() if name in CONTEXT_OPTIONS}
+        results = {}
+        # Stores first: what a viewer shows is then already safe.
+        for name, sink in sorted(sinks.items(), key=lambda item: item[1].takes_context):
+            given = context if sink.takes_context else _without_context(options)
+            results[name] = getattr(sink, verb)(data, path, **given)
+        return results
+
+    def _kind(self, path: StrPath, backend: BackendName) -> Kind | None:
+        return self._source(backend).kind(path)
+
+    def _source(self, name: BackendName) -> DataSource:
+        there = self.backend(name)
+        if not isinstance(there, DataSource):
+            raise BackendLoadError(f"backend {name!r} ({type(there).__name__}) cannot be read from")
+        return there
+
+    def _sink(self, name: BackendName) -> DataSink:
+        there = self.backend(name)
+        if not isinstance(there, DataSink):
+            raise BackendLoadError(f"backend {name!r} ({type(there).__name__}) cannot be written to")
+        return there
+
+    def _store(self, name: BackendName) -> StorageBackend:
+        there = self.backend(name)
+        if not isinstance(there, StorageBackend):
+            raise BackendLoadError(f"backend {name!r} ({type(there).__name__}) keeps no files")
+        return there
+
+
+def _without_context(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in CONTEXT_OPTIONS}
+
+
+def _filter(paths: Iterable[str], pattern: str | None, extensions: Iterable[str] | None) -> list[str]:
+    wanted = None if extensions is None else tuple(extensions)
+    kept = [path for path in paths if matches(path.rpartition("/")[2], pattern, wanted)]
+    return sorted(kept, key=natural_path_key)
