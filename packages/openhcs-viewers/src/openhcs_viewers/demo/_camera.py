@@ -25,7 +25,6 @@ READ_NOISE = 2.2
 """Standard deviation in counts of a dark pixel."""
 
 
-
 def photograph(
     rng: np.random.Generator, layers: list[Float], dye: Dye, design: PlateDesign, focus: float
 ) -> list[NDArray[np.uint16]]:

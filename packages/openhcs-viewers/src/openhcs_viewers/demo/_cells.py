@@ -71,8 +71,14 @@ def _place_cells(rng: np.random.Generator, design: PlateDesign, dose: float) -> 
             continue
         draw = rng.random()
         dying = 0.015 + 0.16 * dose
-        state = "dying" if draw < dying else "mitotic" if draw < dying + 0.035 * (1.0 - dose) else "interphase"
-        radius = {"interphase": rng.normal(11.0 + 1.6 * dose, 1.1), "mitotic": 8.2, "dying": rng.uniform(4.5, 6.5)}[state]
+        state = (
+            "dying" if draw < dying else "mitotic" if draw < dying + 0.035 * (1.0 - dose) else "interphase"
+        )
+        radius = {
+            "interphase": rng.normal(11.0 + 1.6 * dose, 1.1),
+            "mitotic": 8.2,
+            "dying": rng.uniform(4.5, 6.5),
+        }[state]
         stretch = 1.0 if state == "dying" else float(np.exp(rng.normal(0.0, 0.13)))
         closest = 0.93 + 0.1 * rng.random()
         if any(np.hypot(c.y - y, c.x - x) < closest * (np.sqrt(c.a * c.b) + radius) for c in cells):
@@ -111,7 +117,9 @@ def _outline(rng: np.random.Generator, angle: Float, strength: float, orders: in
     """A closed random outline: the relative radius at each angle, 1 on average."""
     radius = np.ones_like(angle)
     for order in range(2, 2 + orders):
-        radius += np.float32(rng.normal(0.0, strength / order)) * np.cos(order * angle + np.float32(rng.uniform(0, 6.28)))
+        radius += np.float32(rng.normal(0.0, strength / order)) * np.cos(
+            order * angle + np.float32(rng.uniform(0, 6.28))
+        )
     return radius
 
 
@@ -125,7 +133,9 @@ def _nucleus(rng: np.random.Generator, cell: _Cell, chromatin: Float) -> Float:
         for _ in range(int(rng.integers(2, 5))):
             y, x = rng.normal(0.0, 0.42 * cell.a, 2)
             ball = np.float32(rng.uniform(1.2, 2.4))
-            patch += np.float32(rng.uniform(0.8, 1.5)) * np.exp(-((dy - y) ** 2 + (dx - x) ** 2) / (2 * ball**2))
+            patch += np.float32(rng.uniform(0.8, 1.5)) * np.exp(
+                -((dy - y) ** 2 + (dx - x) ** 2) / (2 * ball**2)
+            )
         return patch * np.float32(cell.dna)
     rho = rho / _outline(rng, theta, 0.10, 3)
     edge = 1.0 / (1.0 + np.exp(np.clip((rho - 1.0) / 0.05, -40, 40)))

@@ -55,7 +55,11 @@ def _samples(plate: Plate, channel: Channel) -> list[PlateImage]:
     middles = []
     for images in wells.values():
         first = images[0].key
-        stack = [one for one in images if one.key.field == first.field and one.key.t == first.t and one.key.z is not None]
+        stack = [
+            one
+            for one in images
+            if one.key.field == first.field and one.key.t == first.t and one.key.z is not None
+        ]
         middles.append((stack or images)[len(stack or images) // 2])
     picks = np.unique(np.linspace(0, len(middles) - 1, min(SAMPLES, len(middles))).round().astype(int))
     return [middles[at] for at in picks]

@@ -81,7 +81,9 @@ class WorkerPool:
         A worker ended before it could take a task, for another reason.
     """
 
-    def __init__(self, workers: int, initializer: Callable[..., None], initargs: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self, workers: int, initializer: Callable[..., None], initargs: tuple[Any, ...] = ()
+    ) -> None:
         refuse_second_copy()
         self._start = (initializer, initargs)
         self._workers: list[_Worker] = []
@@ -172,7 +174,9 @@ def refuse_second_copy() -> None:
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
-            raise UnguardedScriptError(f"{frame.f_code.co_filename} was started a second time by its own worker: {_GUARD}")
+            raise UnguardedScriptError(
+                f"{frame.f_code.co_filename} was started a second time by its own worker: {_GUARD}"
+            )
         frame = frame.f_back
 
 

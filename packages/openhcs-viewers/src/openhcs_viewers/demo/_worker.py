@@ -53,7 +53,11 @@ class FieldWorker:
         self._skipped: Counter[str] = Counter()
         self._senders: dict[str, ImageSender] = {}
         for target in job.targets:
-            options: dict[str, Any] = {"policy": target.policy, "deadline": target.deadline, "starting": target.starting}
+            options: dict[str, Any] = {
+                "policy": target.policy,
+                "deadline": target.deadline,
+                "starting": target.starting,
+            }
             self._senders[target.kind] = sender_for(target.endpoint, **options)
             backend = NapariStreamingBackend(target.endpoint, config=target.display, run=job.run, **options)
             self.filemanager.mount(target.backend, backend)
@@ -126,9 +130,15 @@ class FieldWorker:
     ) -> tuple[ImageKey, NDArray[Any]] | None:
         """The image to count in: the microscope's projection of the channel, else the maximum over z."""
         channel = step.channel if step.channel is not None else self.job.counted.get(field.plate)
-        planes = [(image.key, array) for image, array in zip(images, arrays, strict=True) if image.key.channel == channel]
+        planes = [
+            (image.key, array)
+            for image, array in zip(images, arrays, strict=True)
+            if image.key.channel == channel
+        ]
         if not planes:
-            _log.warning("%s has no channel %r: step %r counts nothing there", field.title, channel, step.name)
+            _log.warning(
+                "%s has no channel %r: step %r counts nothing there", field.title, channel, step.name
+            )
             return None
         key = planes[0][0].replace(channel=None, z=None)
         flat = [array for plane, array in planes if plane.z is None]
@@ -209,7 +219,9 @@ def _batches(images: Sequence[PlateImage]) -> list[list[int]]:
     return [groups[place] for place in sorted(groups, key=lambda place: place[0])]
 
 
-def _intensities(labels: NDArray[Any], images: Sequence[PlateImage], arrays: Sequence[Any]) -> dict[str, float]:
+def _intensities(
+    labels: NDArray[Any], images: Sequence[PlateImage], arrays: Sequence[Any]
+) -> dict[str, float]:
     """By channel, the mean over all cells of the brightest plane at each pixel."""
     cells = labels > 0
     if not cells.any():

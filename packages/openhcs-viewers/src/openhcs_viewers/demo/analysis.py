@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
     from polystore.filemanager import FileManager
 
 BACKGROUND_RADIUS = 64
@@ -57,7 +58,9 @@ def subtract_background(image: NDArray[Any], radius: int = BACKGROUND_RADIUS) ->
     return difference.astype(image.dtype)
 
 
-def label_cells(image: NDArray[Any], *, sigma: float = 1.0, min_area: int | None = None) -> NDArray[np.uint16]:
+def label_cells(
+    image: NDArray[Any], *, sigma: float = 1.0, min_area: int | None = None
+) -> NDArray[np.uint16]:
     """Return an image in which every cell has a number of its own, from 1; 0 is background.
 
     Smooth, threshold (Otsu, but never within the noise), fill, and cut touching cells apart where the distance to the
@@ -147,7 +150,12 @@ def construct_path(metadata: Mapping[str, Any], name: str) -> str:
     key = ImageKey.from_mapping(places)
     well = str(key.well or "plate")
     parts = [well]
-    for which, prefix in ((Component.FIELD, "s"), (Component.Z, "z"), (Component.CHANNEL, "c"), (Component.T, "t")):
+    for which, prefix in (
+        (Component.FIELD, "s"),
+        (Component.Z, "z"),
+        (Component.CHANNEL, "c"),
+        (Component.T, "t"),
+    ):
         value = key.get(component(which))
         if value is not None:
             parts.append(f"{prefix}{value:03d}" if isinstance(value, int) else f"{prefix}{_plain(value)}")
@@ -243,7 +251,11 @@ def _threshold(smooth: NDArray[np.float32]) -> float:
     mass = np.cumsum(counts * middles)
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
-    otsu = float(edges[int(np.nanargmax(between)) + 1]) ** 2 if np.isfinite(between).any() else float(smooth.max())
+    otsu = (
+        float(edges[int(np.nanargmax(between)) + 1]) ** 2
+        if np.isfinite(between).any()
+        else float(smooth.max())
+    )
     dark = smooth[smooth <= otsu]
     if dark.size == 0:
         return otsu
@@ -282,7 +294,9 @@ def _split(smooth: NDArray[np.float32], mask: NDArray[np.bool_], radius: float) 
     # What climbs to a lesser top belongs to the peak nearest to that top, if there is one a cell away.
     stray = mask & (labels == 0)
     if stray.any():
-        distance, (rows, columns) = ndimage.distance_transform_edt(owner.reshape(mask.shape) == 0, return_indices=True)
+        distance, (rows, columns) = ndimage.distance_transform_edt(
+            owner.reshape(mask.shape) == 0, return_indices=True
+        )
         nearest = owner.reshape(mask.shape)[rows, columns].ravel()
         close = distance.ravel() <= 1.2 * radius
         labels = np.where(stray, np.where(close[tops], nearest[tops], 0), labels)

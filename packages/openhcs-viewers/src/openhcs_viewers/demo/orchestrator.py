@@ -111,7 +111,9 @@ class PipelineOrchestrator:
     ) -> None:
         names = Counter(step.name for step in steps)
         if not names or max(names.values()) > 1:
-            raise StepError(f"steps {[step.name for step in steps]}: give at least one, each with a name of its own")
+            raise StepError(
+                f"steps {[step.name for step in steps]}: give at least one, each with a name of its own"
+            )
         self.plate_paths = tuple(plate_paths)
         self.steps = tuple(steps)
         self.global_config = global_config
@@ -169,7 +171,9 @@ class PipelineOrchestrator:
         plates = tuple(read_plate(path) for path in self.plate_paths)
         twins = [name for name, count in Counter(plate.name for plate in plates).items() if count > 1]
         if twins:
-            raise PlateError(f"two plates are named {twins[0]!r}: run them one by one, with an output folder each")
+            raise PlateError(
+                f"two plates are named {twins[0]!r}: run them one by one, with an output folder each"
+            )
         return plates
 
     def _launch(self) -> tuple[ViewerTarget, ...]:

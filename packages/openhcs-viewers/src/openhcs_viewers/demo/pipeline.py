@@ -77,10 +77,14 @@ class Step:
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", StepKind(self.kind))
         if not self.name or not self.name.isprintable():
-            raise StepError(f"a step named {self.name!r}: give it a short name, it stands in the viewer's layers")
+            raise StepError(
+                f"a step named {self.name!r}: give it a short name, it stands in the viewer's layers"
+            )
         if self.function is None:
             if self.kind is StepKind.COUNT:
-                raise StepError(f"step {self.name!r} counts without a function: give one such as cell_counting_cpu")
+                raise StepError(
+                    f"step {self.name!r} counts without a function: give one such as cell_counting_cpu"
+                )
         elif not callable(self.function):
             raise StepError(f"step {self.name!r} has {self.function!r} as function: give a function")
         elif "<" in getattr(self.function, "__qualname__", ""):

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openhcs_viewers.demo._errors import PlateError
 from polystore.components import Component, ImageKey, Value, value_order
 from polystore.errors import StorageError
-
-from openhcs_viewers.demo._errors import PlateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -142,7 +141,9 @@ class Plate:
         if self.scale is not None:
             parts.append(f"{self.scale[1]:g} um per pixel")
         left_out = [_many(self.thumbnails, "thumbnail")] if self.thumbnails else []
-        left_out += [f"{_many(len(self.unknown), 'file')} with a name no parser knows"] if self.unknown else []
+        left_out += (
+            [f"{_many(len(self.unknown), 'file')} with a name no parser knows"] if self.unknown else []
+        )
         tail = f"; left out: {', '.join(left_out)}" if left_out else ""
         return f"{self.name}: {', '.join(parts)}{tail}"
 
@@ -168,9 +169,13 @@ def read_plate(folder: str | Path, filemanager: FileManager | None = None) -> Pl
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
-        raise PlateError(f"plate folder {str(root)!r} {what}; give the folder an ImageXpress or Opera Phenix wrote")
+        raise PlateError(
+            f"plate folder {str(root)!r} {what}; give the folder an ImageXpress or Opera Phenix wrote"
+        )
     try:
-        files = [str(path) for path in (filemanager or FileManager()).list_files(root, "disk", recursive=True)]
+        files = [
+            str(path) for path in (filemanager or FileManager()).list_files(root, "disk", recursive=True)
+        ]
     except StorageError as error:
         raise PlateError(f"plate folder {str(root)!r} cannot be read: {error}") from error
     images, unknown, thumbnails = [], [], 0
@@ -196,7 +201,10 @@ def _named(plate: Plate) -> Plate:
     for image in plate.images:
         firsts.setdefault(image.key.channel, image)
     told = {number: _properties(firsts[number].path) for number in sorted(firsts, key=value_order)}
-    names = {number: properties.get("image-name", "").removeprefix("Copy of ") for number, properties in told.items()}
+    names = {
+        number: properties.get("image-name", "").removeprefix("Copy of ")
+        for number, properties in told.items()
+    }
     known = [name for name in names.values() if name]
     if len(set(known)) < len(names):
         names = dict.fromkeys(names, "")
@@ -226,7 +234,9 @@ def _coloured(channels: list[Channel]) -> tuple[Channel, ...]:
     bands = [_band(channel.emission) for channel in channels]
     if None in bands or len(set(bands)) < len(bands):
         bands = [_COLOURS[at % len(_COLOURS)] for at in range(len(channels))]
-    return tuple(replace(channel, colormap=band or "gray") for channel, band in zip(channels, bands, strict=True))
+    return tuple(
+        replace(channel, colormap=band or "gray") for channel, band in zip(channels, bands, strict=True)
+    )
 
 
 def _band(emission: int | None) -> str | None:
@@ -245,7 +255,9 @@ def _properties(path: str) -> dict[str, str]:
         data = Path(path).read_bytes()
     except OSError as error:
         raise PlateError(f"image {path!r} cannot be read: {error}") from error
-    found = {name.decode(): value.decode("utf-8", "replace").strip() for name, value in _PROPERTY.findall(data)}
+    found = {
+        name.decode(): value.decode("utf-8", "replace").strip() for name, value in _PROPERTY.findall(data)
+    }
     if found.get("spatial-calibration-state") == "off":
         found.pop("spatial-calibration-x", None)
     return found

@@ -6,9 +6,8 @@ import argparse
 import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +27,15 @@ from openhcs_viewers.demo.summary import (
 from openhcs_viewers.demo.synth import PlateDesign, write_plate
 from openhcs_viewers.display import check_display
 from openhcs_viewers.errors import DisplayError, ViewerError
+from openhcs_viewers.launcher import launch
 from polystore.errors import PolystoreError
 from zmqruntime.errors import ZMQRuntimeError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from openhcs_viewers.demo.pipeline import FieldResult
+    from openhcs_viewers.demo.plate import FieldImages
     from openhcs_viewers.handle import ViewerHandle
 
 DEFAULT_OUT = Path("out") / "demo"
@@ -49,6 +51,9 @@ STEPS = (
 START_SECONDS = 90.0
 """How long a viewer may take to open its window; a cold napari on a busy machine took 20 s."""
 
+SETTLE_SECONDS = 30.0
+"""How long a viewer may take to draw what has arrived before its picture is taken."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -59,13 +64,24 @@ def make_parser() -> argparse.ArgumentParser:
         prog="openhcs-viewers demo",
         description="Run a small pipeline on a plate in worker processes and watch every step in a viewer.",
     )
-    parser.add_argument("--plate", type=Path, metavar="DIR", help="an ImageXpress folder (default: a synthetic plate)")
     parser.add_argument(
-        "--viewer", action="append", metavar="KIND", help="show the plate in this viewer; repeatable (default: napari)"
+        "--plate", type=Path, metavar="DIR", help="an ImageXpress folder (default: a synthetic plate)"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per processor)")
-    parser.add_argument("--headless", action="store_true", help="use a virtual display and close everything at the end")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="results (default: %(default)s)")
+    parser.add_argument(
+        "--viewer",
+        action="append",
+        metavar="KIND",
+        help="show the plate in this viewer; repeatable (default: napari)",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes (default: one per processor)"
+    )
+    parser.add_argument(
+        "--headless", action="store_true", help="use a virtual display and close everything at the end"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="results (default: %(default)s)"
+    )
     return parser
 
 
@@ -118,7 +134,9 @@ def run_demo(
     out = out.resolve()
     virtual = headless or not _has_display(console)
     if plate is not None:
-        read_plate(plate)  # a wrong folder is said at once, not after a window has opened
+        console.print(
+            read_plate(plate).describe(), highlight=False
+        )  # a wrong folder is said before a window opens
     with ExitStack() as stack:
         # All at once and in the background: a window takes seconds to come up, and there is a plate to prepare.
         handles = {kind: stack.enter_context(_viewer(kind, virtual)) for kind in viewers}
@@ -128,16 +146,104 @@ def run_demo(
             with console.status(f"waiting for {kind} to open its window"):
                 handle.ready(START_SECONDS)
         result = _run(console, plate, handles, workers, out)
-        pictures, failures = _look(handles, out)
-        pids = [os.getpid(), *result.workers, *(handle.pid for handle in handles.values())]
-        leaked = leaked_segments(pids)
-        seconds = time.perf_counter() - begin
-        write_summary(out / "summary.json", make_summary(result.viewers, leaked, seconds))
-        problems = [*result.failures, *failures, *(f"left in shared memory: {name}" for name in leaked)]
-        _report(console, result, handles, pictures, problems, out, seconds, stays=not virtual)
-        stack.pop_all() if not virtual else None
-    complete = all(counts.complete for counts in result.viewers.values())
-    return 0 if complete and not problems else 1
+        problems = [*result.failures, *_look(handles, result, out, fresh=virtual)]
+        pids = (os.getpid(), *result.workers, *(handle.pid for handle in handles.values()))
+    leaked = leaked_segments(pids)
+    problems += [f"left in shared memory: {name}" for name in leaked]
+    seconds = time.perf_counter() - begin
+    write_summary(out / "summary.json", make_summary(result.viewers, leaked, seconds))
+    _report(console, result, problems, out, seconds)
+    if not virtual:
+        for kind, handle in handles.items():
+            stop = f"openhcs-viewers stop --port {handle.endpoint.data_port}"
+            console.print(
+                f"{kind} stays open on port {handle.endpoint.data_port}; end it with: {stop}", highlight=False
+            )
+    return 1 if problems or not result.ok else 0
+
+
+def _has_display(console: Console) -> bool:
+    try:
+        check_display()
+    except DisplayError as error:
+        console.print(
+            f"{error}\nso the viewers open on a virtual one", highlight=False, markup=False, soft_wrap=True
+        )
+        return False
+    return True
+
+
+@contextmanager
+def _viewer(kind: str, virtual: bool) -> Iterator[ViewerHandle]:
+    """A viewer being started: on a virtual display a fresh one that ends with us, else one that stays."""
+    title = "openhcs-viewers demo"
+    if not virtual:
+        yield launch(kind, title=title, wait=False)
+        return
+    handle = launch(kind, title=title, child=True, reuse=False, display="virtual", wait=False)
+    try:
+        yield handle
+    finally:
+        handle.stop()
+
+
+def _synthesise(console: Console, folder: Path) -> Path:
+    design = PlateDesign()
+    with progress_bar(console, "drawing", design.images) as advance:
+        root = write_plate(folder, design, progress=lambda done, total: advance(done, "a synthetic plate"))
+    console.print(read_plate(root).describe(), highlight=False)
+    return root
+
+
+def _run(
+    console: Console, plate: Path, handles: Mapping[str, ViewerHandle], workers: int | None, out: Path
+) -> RunResult:
+    targets = [ViewerTarget(kind, handle.endpoint) for kind, handle in handles.items()]
+    orchestrator = PipelineOrchestrator([plate], STEPS, viewers=targets, output=out, workers=workers)
+    total = len(read_plate(plate).fields())
+    with progress_bar(console, "fields", total) as advance:
+        done = 0
+
+        def progress(field: FieldImages, result: FieldResult | None) -> None:
+            nonlocal done
+            done += 1
+            advance(done, field.title if result is not None else f"{field.title} failed")
+
+        return orchestrator.run(progress)
+
+
+def _look(handles: Mapping[str, ViewerHandle], result: RunResult, out: Path, *, fresh: bool) -> list[str]:
+    """Take the pictures, and compare our counts with what each viewer says itself; return what is wrong."""
+    problems = []
+    for kind, handle in handles.items():
+        if result.viewers[kind].failure:
+            continue
+        try:
+            handle.settle(SETTLE_SECONDS)
+            handle.screenshot(out / f"{kind}.png")
+            handle.screenshot(out / f"{kind}-canvas.png", canvas_only=True)
+            images = handle.status()["images"]
+        except (ViewerError, ZMQRuntimeError) as error:
+            problems.append(f"{kind}: {error}")
+            continue
+        ours = result.viewers[kind].displayed
+        # A viewer that was there before us has images of others, too.
+        if images["displayed"] < ours or (fresh and images["displayed"] != ours):
+            problems.append(f"{kind} says it displays {images['displayed']} images, its senders say {ours}")
+    return problems
+
+
+def _report(console: Console, result: RunResult, problems: Sequence[str], out: Path, seconds: float) -> None:
+    console.print(well_table(result))
+    console.print(viewer_table(result.viewers))
+    for problem in problems:
+        console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    pictures = ", ".join(path.name for kind in result.viewers for path in sorted(out.glob(f"{kind}*.png")))
+    console.print(
+        f"{seconds:.1f} s; results in {out}: counts.csv, summary.json, {pictures}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @contextmanager

@@ -168,7 +168,9 @@ def _htd(design: PlateDesign) -> str:
     ]
     for row in range(rows):
         letter = chr(ord("A") + row)
-        used = ", ".join(str(f"{letter}{column:02d}" in design.wells).upper() for column in range(1, last + 1))
+        used = ", ".join(
+            str(f"{letter}{column:02d}" in design.wells).upper() for column in range(1, last + 1)
+        )
         lines.append(f'"WellsSelection{row + 1}", {used}')
     lines += ['"Sites", TRUE', f'"XSites", {design.fields}', '"YSites", 1']
     lines += ['"Waves", TRUE', f'"NWavelengths", {len(DYES)}']

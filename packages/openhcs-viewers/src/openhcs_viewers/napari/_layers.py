@@ -6,7 +6,6 @@ What napari keeps private and we need is touched here only.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -149,14 +148,6 @@ def insertion_index(order: tuple[int, ...], above: Sequence[tuple[int, ...] | No
         if other is not None:
             return at
     return len(above)
-
-
-def set_data(layer: Any, planes: Planes) -> None:
-    """Give a layer its array anew: napari asks for its number of axes again."""
-    with warnings.catch_warnings():
-        # napari warns about arrays it cannot cast without copying; ours decides for itself what is copied.
-        warnings.simplefilter("ignore", category=UserWarning)
-        layer.data = planes
 
 
 def _metadata(plan: LayerPlan) -> dict[str, Any]:
