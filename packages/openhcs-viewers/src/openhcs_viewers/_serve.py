@@ -87,7 +87,9 @@ def _run(options: ServeOptions) -> None:
         budget=options.budget,
     )
     public = "" if keys is None else keys.public
-    info = ConnectionInfo.of(server.endpoint, kind=options.kind, title=options.title, log=options.log, public_key=public)
+    info = ConnectionInfo.of(
+        server.endpoint, kind=options.kind, title=options.title, log=options.log, public_key=public
+    )
     orphaned = threading.Event()
 
     def parent_died() -> None:
@@ -98,7 +100,9 @@ def _run(options: ServeOptions) -> None:
     with _stopped_by_signals(server), server:
         with launch_lock():
             write_connection(info)
-        threading.Thread(target=_end_in_time, args=(server, orphaned), name="end-in-time", daemon=True).start()
+        threading.Thread(
+            target=_end_in_time, args=(server, orphaned), name="end-in-time", daemon=True
+        ).start()
         try:
             server.serve()
         finally:

@@ -62,7 +62,9 @@ def handshake(display: str, env: Mapping[str, str]) -> str:
             try:
                 ok, text = _setup(sock, cookie)
             except OSError as error:
-                raise X11Refused(f"the server did not answer within {ANSWER_TIMEOUT:g} s ({error})") from error
+                raise X11Refused(
+                    f"the server did not answer within {ANSWER_TIMEOUT:g} s ({error})"
+                ) from error
         if ok:
             return text
         reason = f"the server refused: {text}" if text else "the server refused"
@@ -78,7 +80,13 @@ def authority_file(env: Mapping[str, str]) -> Path:
 def write_authority(path: Path) -> None:
     """Write a new random cookie that fits whatever display number the server takes; mode 0600."""
     cookie = secrets.token_bytes(16)
-    entry = struct.pack(">H", FAMILY_WILD) + _counted(b"") + _counted(b"") + _counted(COOKIE_NAME) + _counted(cookie)
+    entry = (
+        struct.pack(">H", FAMILY_WILD)
+        + _counted(b"")
+        + _counted(b"")
+        + _counted(COOKIE_NAME)
+        + _counted(cookie)
+    )
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(entry)
 
@@ -112,7 +120,10 @@ def _counted(data: bytes) -> bytes:
 def _connect(host: str, number: int) -> socket.socket:
     path = f"/tmp/.X11-unix/X{number}"
     if host in ("", "unix"):
-        tries: list[tuple[int, str | tuple[str, int]]] = [(socket.AF_UNIX, path), (socket.AF_UNIX, "\0" + path)]
+        tries: list[tuple[int, str | tuple[str, int]]] = [
+            (socket.AF_UNIX, path),
+            (socket.AF_UNIX, "\0" + path),
+        ]
     else:
         tries = [(socket.AF_INET, (host, _TCP_BASE + number))]
     problem: OSError | None = None

@@ -61,7 +61,9 @@ def check_display(env: Mapping[str, str] | None = None) -> str:
         if not problem:
             return f"Wayland {wayland}"
         if not x11:
-            raise DisplayError(f"WAYLAND_DISPLAY={wayland!r} cannot be opened: {problem}; log in to a desktop, {_VIRTUAL}")
+            raise DisplayError(
+                f"WAYLAND_DISPLAY={wayland!r} cannot be opened: {problem}; log in to a desktop, {_VIRTUAL}"
+            )
     if not x11:
         raise DisplayError(
             "there is no display to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set): "
@@ -70,7 +72,9 @@ def check_display(env: Mapping[str, str] | None = None) -> str:
     try:
         vendor = _x11.handshake(x11, env)
     except _x11.X11Refused as error:
-        raise DisplayError(f"DISPLAY={x11!r} cannot be opened: {error}; correct DISPLAY or XAUTHORITY, {_VIRTUAL}") from error
+        raise DisplayError(
+            f"DISPLAY={x11!r} cannot be opened: {error}; correct DISPLAY or XAUTHORITY, {_VIRTUAL}"
+        ) from error
     return f"X11 {x11} ({vendor})"
 
 
@@ -118,7 +122,9 @@ class VirtualDisplay:
 
     def __init__(self, size: tuple[int, int] = DEFAULT_SIZE, depth: int = 24) -> None:
         if shutil.which("Xvfb") is None:
-            raise DisplayError(f"a virtual display needs Xvfb, which is not installed: run '{install_command(('xvfb',))}' as root")
+            raise DisplayError(
+                f"a virtual display needs Xvfb, which is not installed: run '{install_command(('xvfb',))}' as root"
+            )
         self._folder = _own_folder()
         self._process: GuardedProcess | None = None
         try:
@@ -131,7 +137,9 @@ class VirtualDisplay:
     def __enter__(self) -> VirtualDisplay:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def is_alive(self) -> bool:
@@ -154,7 +162,18 @@ class VirtualDisplay:
         authority, log = self._folder / "authority", self._folder / "log"
         _x11.write_authority(authority)
         read, write = os.pipe()
-        command = ["Xvfb", "-displayfd", str(write), "-screen", "0", screen, "-nolisten", "tcp", "-auth", str(authority)]
+        command = [
+            "Xvfb",
+            "-displayfd",
+            str(write),
+            "-screen",
+            "0",
+            screen,
+            "-nolisten",
+            "tcp",
+            "-auth",
+            str(authority),
+        ]
         try:
             # The server chooses a free number itself, so that two of them never fight for one.
             self._process = GuardedProcess(command, pass_fds=(write,), log=log)

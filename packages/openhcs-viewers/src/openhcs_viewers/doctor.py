@@ -7,17 +7,19 @@ installation cannot take the doctor down with it. ``deep`` opens a window, in a 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
 
 from openhcs_viewers import system
-from openhcs_viewers._machine import machine_findings
 from openhcs_viewers._findings import FAIL, MARKS, OK, WARN, Finding
+from openhcs_viewers._machine import machine_findings
 from openhcs_viewers.display import check_display
 from openhcs_viewers.errors import DisplayError, ViewerError
 from openhcs_viewers.registry import viewer_names, viewer_plugin
 from polystore.registry import Plugin
+from zmqruntime.errors import ZMQRuntimeError
 
 OURS = ("openhcs-viewers", "polystore", "zmqruntime", "numpy", "pyzmq", "msgspec")
 """Packages every viewer uses."""
@@ -60,7 +62,12 @@ class Report:
             lines.append(f"  {MARKS[finding.level]:<7}  {finding.name:<{width}}  {finding.text}")
             if finding.remedy:
                 lines.append(f"  {'':<7}  {'':<{width}}  -> {finding.remedy}")
-        lines += ["", "everything needed is there" if self.healthy else "something is missing: see the lines marked 'missing'"]
+        lines += [
+            "",
+            "everything needed is there"
+            if self.healthy
+            else "something is missing: see the lines marked 'missing'",
+        ]
         return "\n".join(lines)
 
 
@@ -111,7 +118,13 @@ def _viewer(entry: Plugin) -> Iterator[Finding]:
     yield Finding(topic, "registered", OK, f"{entry.target} ({entry.origin})")
     package = str(entry.target).partition(":")[0].partition(".")[0]
     if isinstance(entry.target, str) and util.find_spec(package) is None:
-        yield Finding(topic, "module", FAIL, f"package {package!r} cannot be found", f"install it again ({entry.origin})")
+        yield Finding(
+            topic,
+            "module",
+            FAIL,
+            f"package {package!r} cannot be found",
+            f"install it again ({entry.origin})",
+        )
     if entry.name == "napari":
         yield from _napari(topic)
     for need in system.needs(entry.name):
@@ -167,9 +180,20 @@ def _display(topic: str, missing: Sequence[str]) -> Finding:
 def _opened(kind: str) -> Finding:
     from openhcs_viewers.launcher import launch
 
+    topic, display = f"viewer {kind}", "auto"
+    if system.needs_display(kind):
+        try:
+            check_display()
+        except DisplayError:
+            display = "virtual"
+    begin = time.monotonic()
     try:
-        with launch(kind, persistent=False, reuse=False, display="auto-virtual", title="doctor") as handle:
+        with launch(kind, detached=False, reuse=False, display=display, title="doctor") as handle:
+            seconds = time.monotonic() - begin
             picture = handle.screenshot()
-            return Finding(f"viewer {kind}", "deep", OK, f"a window of {picture.shape[1]} x {picture.shape[0]} pixels opened")
-    except ViewerError as error:
-        return Finding(f"viewer {kind}", "deep", FAIL, str(error))
+    except (ViewerError, ZMQRuntimeError) as error:
+        return Finding(topic, "deep", FAIL, str(error), "see the log named there")
+    where = " on a virtual display" if display == "virtual" else ""
+    return Finding(
+        topic, "deep", OK, f"opened in {seconds:.1f} s{where}; a picture of it has {len(picture)} bytes"
+    )

@@ -13,6 +13,7 @@
   + ViewerStopError (also TimeoutError)
   + ViewerClosedError (also RuntimeError)
   + ScreenshotError (also RuntimeError)
+  + ViewerFilesError (also FileNotFoundError)
   + StoreFullError (also OSError)
 
 A message says what failed, with which value, and what to do about it.
@@ -32,6 +33,7 @@ __all__ = [
     "UnguardedScriptError",
     "ViewerClosedError",
     "ViewerError",
+    "ViewerFilesError",
     "ViewerHungError",
     "ViewerNotFoundError",
     "ViewerStartError",
@@ -110,3 +112,7 @@ class ScreenshotError(ViewerError, RuntimeError):
 
 class StoreFullError(ViewerError, OSError):
     """A viewer's memory budget is used up and the disk takes no more planes."""
+
+
+class ViewerFilesError(ViewerError, FileNotFoundError):
+    """There is nothing to show where somebody said there was."""

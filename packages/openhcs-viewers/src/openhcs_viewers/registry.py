@@ -74,8 +74,12 @@ def viewer_class(name: str) -> type[Viewer]:
         cause = error.__cause__
         missing = (cause.name or "").partition(".")[0] if isinstance(cause, ImportError) else ""
         if missing in _EXTRAS.get(name, ()):
-            raise MissingExtraError(f"viewer {name!r} needs {missing}: pip install 'openhcs-viewers[{name}]'", name=missing) from error
-        raise MissingExtraError(f"{error}; 'openhcs-viewers doctor {name}' says what is missing", name=missing) from error
+            raise MissingExtraError(
+                f"viewer {name!r} needs {missing}: pip install 'openhcs-viewers[{name}]'", name=missing
+            ) from error
+        raise MissingExtraError(
+            f"{error}; 'openhcs-viewers doctor {name}' says what is missing", name=missing
+        ) from error
 
 
 def default_port(name: str) -> int:

@@ -241,11 +241,17 @@ class ViewerServer(ZMQServer):
             path, canvas_only = _picture_params(params)
             if path is not None and self.endpoint.transport != "ipc":
                 # Over tcp the asker may be another user of this machine, who must not choose where we write.
-                raise RemoteError("refused", "files are written for ipc clients only", "leave path out and write the png yourself")
+                raise RemoteError(
+                    "refused",
+                    "files are written for ipc clients only",
+                    "leave path out and write the png yourself",
+                )
             return self.on_gui(lambda: self._screenshot(path, canvas_only))
         if name == "settle":
             return self._settled()
-        raise RemoteError("unknown-command", f"this viewer has no command {name!r} (known: {', '.join(COMMANDS)})")
+        raise RemoteError(
+            "unknown-command", f"this viewer has no command {name!r} (known: {', '.join(COMMANDS)})"
+        )
 
     def _settled(self) -> Future[Any]:
         future: Future[Any] = Future()
@@ -278,7 +284,10 @@ def _run(task: Callable[[], Any], future: Future[Any]) -> None:
 def _picture_params(params: dict[str, Any]) -> tuple[str | None, bool]:
     path, canvas_only = params.get("path"), params.get("canvas_only", False)
     if not (path is None or isinstance(path, str)) or not isinstance(canvas_only, bool):
-        raise RemoteError("bad-request", f"screenshot takes path (text or null) and canvas_only (true or false), not {params!r}")
+        raise RemoteError(
+            "bad-request",
+            f"screenshot takes path (text or null) and canvas_only (true or false), not {params!r}",
+        )
     if path is not None and not Path(path).is_absolute():
         raise RemoteError("bad-request", f"path {path!r} is relative to nothing: give an absolute one")
     return path, canvas_only

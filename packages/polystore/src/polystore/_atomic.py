@@ -57,8 +57,13 @@ def atomic_write(path: str, *, overwrite: bool = True, durable: bool = False) ->
         with open(temporary, "xb") as stream:
             with suppress(OSError):  # nothing stands there yet, or its mode is not ours to give
                 os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
-            yield stream
-            stream.flush()
+            try:
+                yield stream
+                stream.flush()
+            except OSError as exc:
+                if exc.errno is None:
+                    _ask_again(stream, exc)
+                raise
             if durable:
                 os.fsync(stream.fileno())
         if overwrite:
@@ -71,6 +76,14 @@ def atomic_write(path: str, *, overwrite: bool = True, durable: bool = False) ->
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _ask_again(stream: BinaryIO, exc: OSError) -> None:
+    """Find out why bytes could not be written: ``ndarray.tofile`` only says how many could."""
+    try:
+        os.write(stream.fileno(), bytes(4096))
+    except OSError as reason:
+        raise reason from exc
 
 
 def _place_new(temporary: str, path: str) -> None:

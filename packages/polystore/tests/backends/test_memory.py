@@ -16,7 +16,7 @@ class TestMemory(BackendTests):
 
 
 class TestAbsolutePaths(BackendTests):
-    suffix = ""
+    suffix = ".any"
 
     def make_backend(self) -> MemoryBackend:
         return MemoryBackend()

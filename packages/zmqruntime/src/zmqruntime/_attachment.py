@@ -189,7 +189,11 @@ class Attachment:
             self._welcome(message)
         elif type(message) is NoteReply:
             if message.number == self._note and self.state == "connecting":
-                self._encoder.noted(bytes(message.body))
+                try:
+                    self._encoder.noted(bytes(message.body))
+                except ProtocolError as error:
+                    self._unfit(error)
+                    return
                 self._open()
         elif type(message) is Failed:
             logger.warning("%s refused item %d: %s", self.endpoint, message.seq, message.message)
@@ -199,7 +203,6 @@ class Attachment:
     def _welcome(self, message: Welcome) -> None:
         if message.session != self._session or self.state != "connecting" or self._note:
             return
-        self.error = None
         self._window = (message.window_items, message.window_bytes)
         same = (
             bool(message.host) and message.host == host_id() and same_process(message.pid, message.start_time)
@@ -210,7 +213,11 @@ class Attachment:
                 self._link = Link.connect(message.link, self._session)
                 if self._link is not None:
                     self._poller.register(self._link.fd, zmq.POLLIN)
-        note = self._encoder.attached(bytes(message.body), same)
+        try:
+            note = self._encoder.attached(bytes(message.body), same)
+        except ProtocolError as error:
+            self._unfit(error)
+            return
         if _faults.armed:
             _faults.fault_point("sender.welcomed")
         if note is None:
@@ -232,6 +239,7 @@ class Attachment:
 
     def _open(self) -> None:
         self.state = "attached"
+        self.error = None
         self.count += 1
         self._heard = time.monotonic()
         self._owner.on_open(*self._window)
@@ -241,12 +249,19 @@ class Attachment:
     def _refusal(self, message: Refused) -> None:
         text = f"{self.endpoint} refused this sender: {message.message}"
         if message.code == "version":
-            self.error = VersionMismatchError(text)
+            self._remember(VersionMismatchError(text))
         elif message.code == "protocol":
-            self.error = ProtocolError(text)
-        if message.code in ("version", "protocol"):
-            logger.error("%s", text)
+            self._remember(ProtocolError(text))
         self.lose(message.message)
+
+    def _unfit(self, error: ProtocolError) -> None:
+        self._remember(ProtocolError(f"{self.endpoint} is no receiver for this stream: {error}"))
+        self.lose("it is no receiver for this stream")
+
+    def _remember(self, error: ProtocolError) -> None:
+        if self.error is None or self.error.args != error.args:  # said once, not at every new attempt
+            logger.error("%s", error)
+        self.error = error
 
     # ------------------------------------------------------------------ life and death
     def upkeep(self) -> None:
@@ -261,7 +276,10 @@ class Attachment:
                 self.lose("its process ended")
             return
         if self.state == "connecting":
-            if now - self._helloed > (_HELLO_EVERY if self.error is None else 4 * _HELLO_EVERY):
+            if self._note:
+                if now - self._heard > self._timeouts.silence:
+                    self.lose("no answer to its note")
+            elif now - self._helloed > (_HELLO_EVERY if self.error is None else 4 * _HELLO_EVERY):
                 self._helloed = now
                 self._hello()
             return

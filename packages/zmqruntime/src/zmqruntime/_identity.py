@@ -16,8 +16,8 @@ POLL_INTERVAL = 0.05
 
 _LINUX = sys.platform == "linux"
 
-_START_FIELD = 19
-"""Index of ``starttime`` (field 22 of proc(5)) after the name's closing bracket; the state is index 0."""
+_STATE, _THREADS, _START = 0, 17, 19
+"""Indices of fields 3, 20 and 22 of proc(5)'s stat after the name's closing bracket."""
 
 
 def process_start_time(pid: int) -> int | None:
@@ -38,9 +38,13 @@ def process_start_time(pid: int) -> int | None:
             return None
         # The name is in brackets and may itself hold brackets and blanks.
         fields = data[data.rfind(b")") + 1 :].split()
-        if len(fields) <= _START_FIELD or fields[0] in (b"Z", b"X"):
+        if len(fields) <= _START:
             return None
-        return int(fields[_START_FIELD])
+        # While a killed process's threads end one by one the first may be a zombie already, with the
+        # sockets, files and memory that all share still open: it lives until the last has gone.
+        if fields[_STATE] in (b"Z", b"X") and int(fields[_THREADS]) <= 1:
+            return None
+        return int(fields[_START])
     return _start_time_elsewhere(pid)
 
 

@@ -49,7 +49,7 @@ def check_key(key: bytes | str, what: str = "key") -> bytes:
     KeyFileError
         It is no CURVE key.
     """
-    data = key.encode("ascii", "replace") if isinstance(key, str) else bytes(key)
+    data = key.encode() if isinstance(key, str) else bytes(key)
     if not _Z85.fullmatch(data):
         raise KeyFileError(
             f"the {what} is not a CURVE key: {KEY_LENGTH} characters of Z85 expected, got {len(data)}"
@@ -191,7 +191,7 @@ def read_public_key(text: str) -> bytes:
     KeyFileError
         It is neither a key nor a file with one.
     """
-    if _Z85.fullmatch(text.encode("ascii", "replace")) and not Path(text).exists():
+    if _Z85.fullmatch(text.encode()) and not Path(text).exists():
         return text.encode()
     fields = _read_fields(Path(text), private=False)
     if "public" not in fields:

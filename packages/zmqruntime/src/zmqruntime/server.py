@@ -154,7 +154,8 @@ class ZMQServer(StreamHandler):
         AddressInUseError, InsecureBindError
             See `zmqruntime.sockets.bind`; nothing stays bound then.
         """
-        data = make_socket(zmq.ROUTER if self._data_kind == "ingest" else zmq.XPUB)
+        # MANDATORY: answering a connection that is gone fails, which is how one notices that it is.
+        data = make_socket(zmq.ROUTER, router_mandatory=1) if self._data_kind == "ingest" else make_socket(zmq.XPUB)
         control = make_socket(zmq.ROUTER)
         try:
             if self._data_kind == "broadcast":
@@ -267,31 +268,37 @@ class ZMQServer(StreamHandler):
             while not self._stop.is_set():
                 owing = receiver is not None and receiver.owing
                 events = poller.poll(1 if owing else _TICK_MS)
-                for sock, _ in events:
-                    if sock is data:
-                        if receiver is None:
-                            self._subscriptions(data)
-                        else:
-                            receiver.read()
-                    elif sock is control:
-                        self._control(control)
-                    elif sock == wake_fd:
-                        self._clear_wake()
-                    elif receiver is not None:
-                        receiver.read_link(sock)
-                self._send_replies(control)
-                if receiver is not None:
-                    if receiver.owing:
-                        if events:
-                            receiver.flush_due()
-                        else:
-                            receiver.flush()
-                    now = time.monotonic()
-                    if now > expire_at:
-                        expire_at = now + 1.0
-                        receiver.expire(now)
-                else:
-                    self._send_broadcasts(data)
+                try:
+                    for sock, _ in events:
+                        if sock is data:
+                            if receiver is None:
+                                self._subscriptions(data)
+                            else:
+                                receiver.read()
+                        elif sock is control:
+                            self._control(control)
+                        elif sock == wake_fd:
+                            self._clear_wake()
+                        elif receiver is not None:
+                            receiver.read_link(sock)
+                    self._send_replies(control)
+                    if receiver is not None:
+                        if receiver.owing:
+                            if events:
+                                receiver.flush_due()
+                            else:
+                                receiver.flush()
+                        now = time.monotonic()
+                        if now > expire_at:
+                            expire_at = now + 1.0
+                            receiver.expire(now)
+                    else:
+                        self._send_broadcasts(data)
+                except zmq.ZMQError:
+                    raise
+                except Exception:
+                    # The loop's boundary: a hook's bug must not end the thread that answers pings.
+                    logger.exception("the I/O thread of %s stumbled and goes on", self.endpoint)
         except Exception:
             logger.exception("the I/O thread of %s ended", self.endpoint)
         finally:

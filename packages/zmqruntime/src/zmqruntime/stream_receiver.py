@@ -51,6 +51,9 @@ DEFAULT_WINDOW_BYTES = 256 * 1024 * 1024
 MAX_PEERS = 4096
 """More senders than this at once are refused: one per process and stream is normal."""
 
+MAX_NAME = 200
+"""A sender's name is cut here: it goes into logs and the status, 4096 times over."""
+
 _DRAIN = 32
 """Messages taken before the control channel is looked at again."""
 
@@ -98,6 +101,7 @@ class Peer:
         "session",
         "state",
         "superseded",
+        "uncredited",
     )
 
     def __init__(
@@ -108,7 +112,7 @@ class Peer:
         self._start_time = hello.start_time
         self._owed: list[int] = []
         self.session = hello.session
-        self.name = hello.name
+        self.name = hello.name[:MAX_NAME]
         self.pid = hello.pid
         self.local = (
             hello.host == host_id() and hello.host != "" and same_process(hello.pid, hello.start_time)
@@ -120,6 +124,7 @@ class Peer:
         self.expected = 0
         self.last = -1
         self.early: dict[int, tuple[Items, list[Any]]] = {}
+        self.uncredited = 0
 
     def give(self, seq: int, code: int, reason: str = "", weight: int = 0) -> None:
         """Return item `seq`'s outcome, its credit, or both; any thread, once each.
@@ -191,7 +196,7 @@ class StreamReceiver:
         self._owed_since = 0.0
         self._woken = False
         self._thread = 0
-        self._past = [0, 0, 0, 0]
+        self._totals = dict.fromkeys(("received", "displayed", "superseded", "refused"), 0)
         self.rejected = 0
         """Messages that were not of the protocol."""
 
@@ -202,11 +207,7 @@ class StreamReceiver:
 
     def counters(self) -> dict[str, int]:
         """Return items received, displayed, superseded and refused since the start, all senders together."""
-        totals = list(self._past)
-        for peer in self.peers:
-            for i, value in enumerate((peer.received, peer.displayed, peer.superseded, peer.refused)):
-                totals[i] += value
-        return dict(zip(("received", "displayed", "superseded", "refused"), totals, strict=True))
+        return dict(self._totals)
 
     # ------------------------------------------------------------------ in
     def read(self) -> bool:
@@ -278,14 +279,20 @@ class StreamReceiver:
             # The plugin boundary: one handler's bug must not end the thread that answers pings.
             logger.exception("a message from %r could not be handled", identity)
             self.rejected += 1
+            if identity in self._peers:
+                # Nobody knows what became of its items: over there they count as lost, and a new session begins.
+                self._forget(identity)
+                self._send(identity, Refused("unknown-session", "the receiver stumbled over a message"))
         if self._out:
             self.flush_due()
 
     def _reject(self, identity: bytes, error: ProtocolError) -> None:
         self.rejected += 1
-        logger.warning("refused a message: %s", error)
-        if identity not in self._peers:
-            self._send(identity, Refused("protocol", str(error)[:500]))
+        if self.rejected & (self.rejected - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: garbage must not fill the log
+            logger.warning("refused a message, number %d: %s", self.rejected, error)
+        if identity in self._peers:
+            self._forget(identity)  # what it said is lost, and with it the count: the session cannot go on
+        self._send(identity, Refused("protocol", str(error)[:500]))
 
     def _message(self, identity: bytes, header: bytes, frames: list[Any]) -> None:
         message = decode_sender(header)
@@ -331,10 +338,14 @@ class StreamReceiver:
         if _faults.armed:
             _faults.fault_point("receiver.items")
         count = message.count
-        if not 0 < count <= self._window[0]:
-            raise ProtocolError(f"{count} items in one message, the window is {self._window[0]}")
+        if not 0 < count <= self._window[0] - peer.uncredited:
+            raise ProtocolError(
+                f"{count} items where {self._window[0] - peer.uncredited} of {self._window[0]} credits are left"
+            )
         peer.received += count
+        peer.uncredited += count
         peer.expected = message.seq + count
+        self._totals["received"] += count
         try:
             self._handler.items(peer, message.seq, count, message.body, frames)
         except ProtocolError as error:
@@ -352,6 +363,8 @@ class StreamReceiver:
             )
             self._send(identity, Refused("version", text))
             return
+        if len(hello.session) > MAX_NAME:
+            raise ProtocolError(f"a session's name has {len(hello.session)} letters, at most {MAX_NAME} are taken")
         peer = self._peers.get(identity)
         if peer is None or peer.session != hello.session:
             if len(self._peers) >= MAX_PEERS:
@@ -378,14 +391,18 @@ class StreamReceiver:
         peer = self._peers.pop(identity)
         if peer.link is not None:
             self._unlink(peer.link)
-        for i, value in enumerate((peer.received, peer.displayed, peer.superseded, peer.refused)):
-            self._past[i] += value
-        self._handler.detach(peer)
+        try:
+            self._handler.detach(peer)
+        except Exception:
+            logger.exception("sender %s could not be forgotten in good order", peer.name)
 
     def expire(self, now: float) -> None:
-        """Forget senders that died without a word."""
+        """Forget senders that died, or broke the connection, without a word."""
         for identity, peer in list(self._peers.items()):
-            if now - peer.seen > self._timeouts.silence and not peer.is_alive(now, self._timeouts.gone):
+            if now - peer.seen > self._timeouts.silence and not (
+                # An attached sender asks for a sign of life when it has nothing to say: this one is stopped or gone.
+                peer.is_alive(now, self._timeouts.gone) and self._send(identity, IAmHere(0))
+            ):
                 logger.info("sender %s (pid %d) is gone", peer.name, peer.pid)
                 self._forget(identity)
 
@@ -430,18 +447,24 @@ class StreamReceiver:
         self._woken = False
         self._weight = 0
         self._owed_since = 0.0
-        out = self._out
+        out, totals = self._out, self._totals
         owing: list[Peer] = []
         while out:
             peer, seq, code, reason = out.popleft()
             outcome = code & ~CREDIT
+            if code & CREDIT:
+                peer.uncredited -= 1
             if outcome == DISPLAYED:
                 peer.displayed += 1
+                totals["displayed"] += 1
             elif outcome == SUPERSEDED:
                 peer.superseded += 1
+                totals["superseded"] += 1
             elif outcome == REFUSED:
                 peer.refused += 1
-                self._send(peer._identity, Failed(seq, reason[:500]), peer.link)
+                totals["refused"] += 1
+                text = reason[:500].encode("utf-8", "replace").decode()  # a path in it may be no valid text
+                self._send(peer._identity, Failed(seq, text), peer.link)
             if not peer._owed:
                 owing.append(peer)
             peer._owed += (seq, code)
@@ -451,16 +474,18 @@ class StreamReceiver:
         if _faults.armed and owing:
             _faults.fault_point("receiver.returned")
 
-    def _send(self, identity: bytes, message: Any, link: Link | None = None) -> None:
+    def _send(self, identity: bytes, message: Any, link: Link | None = None) -> bool:
         data = encode_data(message)
         if link is not None and link.send(data):
-            return
+            return True
         try:
             self._sock.send(identity, zmq.SNDMORE | zmq.NOBLOCK)
             self._sock.send(data, zmq.NOBLOCK)
         except zmq.ZMQError as error:
-            # A ROUTER discards what it cannot deliver; anything else is worth a line in the log.
-            logger.warning("could not answer a sender: %s", error)
+            if error.errno != zmq.EHOSTUNREACH:  # a connection that is gone; its sender knows
+                logger.warning("could not answer a sender: %s", error)
+            return False
+        return True
 
 
 def _raw(body: bytes) -> Any:

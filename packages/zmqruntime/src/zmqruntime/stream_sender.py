@@ -154,6 +154,11 @@ class StreamSender(Generic[T]):
         """Whether items are queued because the receiver is being started."""
         return self._starting
 
+    def expect(self) -> None:
+        """Say that the receiver is being started: unless one is attached, items wait for it from now on."""
+        with self._lock:
+            self._starting = self._attachment.state != "attached"
+
     def started(self, ok: bool = True) -> None:
         """Say that the receiver's start is over: well, or (`ok` False) not, when what waits is dropped."""
         with self._lock:
@@ -240,7 +245,7 @@ class StreamSender(Generic[T]):
           with one warning per stall, until a credit returns.
         * ``latest``: never waits; the newest item of each key (`Encoder.key`) is kept, in memory of its
           own, until there is credit; replaced ones count as superseded.
-        * ``block``: waits up to the deadline, then raises.
+        * ``block``: waits as long as credits come; when none came for the deadline, raises.
         """
         if os.getpid() != self._pid:
             raise StreamClosedError(
@@ -252,12 +257,16 @@ class StreamSender(Generic[T]):
             if self._closed:
                 raise StreamClosedError(f"the sender to {self.endpoint} is closed")
             self._sent += total
-            done = 0 if deferred or self._waiting.in_order else self._send_now(items, total)
-            if done < total and (deferred or self._starting or policy == "latest"):
-                done += self._hold_back(items, done, newest_only=policy == "latest", retain=not deferred)
-                self._wake.set()
-                if done < total and policy == "latest":
-                    return self._refuse(total, done)
+            try:
+                done = 0 if deferred or self._waiting.in_order else self._send_now(items, total)
+                if done < total and (deferred or self._starting or policy == "latest"):
+                    done += self._hold_back(items, done, newest_only=policy == "latest", retain=not deferred)
+                    self._wake.set()
+            except BaseException:
+                self._settle()
+                raise
+            if done < total and policy == "latest":
+                return self._refuse(total, done)
             if done == total:
                 return SendReport(total, 0)
             self._held += total - done
@@ -297,15 +306,22 @@ class StreamSender(Generic[T]):
                     raise StreamClosedError(f"the sender to {self.endpoint} was closed while items waited")
                 left = end - time.monotonic()
                 if left > 0:
-                    attachment.upkeep()
-                    self._drain()
-                    before = done
-                    self._waiting.release(self._push_one)
-                    if self._credits > 0 and not self._waiting.in_order:
-                        done = self._push(items, done)
-                        self._held -= done - before
-                    if done == before:
-                        attachment.wait(_slice_ms(left))
+                    before, seq = done, attachment.seq
+                    try:
+                        attachment.upkeep()
+                        self._drain()
+                        self._waiting.release(self._push_one)
+                        if self._credits > 0 and not self._waiting.in_order:
+                            done = self._push(items, done)
+                            self._held -= done - before
+                        if attachment.seq == seq:
+                            attachment.wait(_slice_ms(left))
+                        elif policy == "block":
+                            end = time.monotonic() + wait  # slow is not stalled
+                    except BaseException:
+                        self._held -= total - done
+                        self._settle()
+                        raise
                 if done == total:
                     return SendReport(total, 0)
                 if left <= 0 or (policy == "block" and attachment.error is not None):
@@ -313,13 +329,22 @@ class StreamSender(Generic[T]):
                     report = self._refuse(total, done)
                     if policy == "block":
                         if attachment.error is not None:
-                            raise attachment.error
+                            # A new one each time: an exception gathers the traces of everywhere it was raised.
+                            raise type(attachment.error)(*attachment.error.args)
                         raise SendTimeout(
                             f"no credit from {self.endpoint} within {wait:g} s ({attachment.state}): {report.dropped} "
                             f"of {total} items were not sent. Is the receiver running? Start it, raise the deadline, "
                             "or use policy 'drop' or 'latest'"
                         )
                     return report
+
+    def _settle(self) -> None:
+        """Count as dropped what an exception, such as an encoder's or a Ctrl-C, left uncounted."""
+        known = self._displayed + self._superseded + self._dropped + self._lost
+        self._dropped = max(
+            self._dropped,
+            self._dropped + self._sent - known - len(self._unresolved) - len(self._waiting) - self._held,
+        )
 
     def _refuse(self, total: int, done: int) -> SendReport:
         count = total - done
@@ -357,7 +382,7 @@ class StreamSender(Generic[T]):
                 self._uncredited[seq] = (token, share)
                 self._unresolved.add(seq)
                 seq += 1
-            if share:
+            if encoded.frames:
                 # The first one carries the rounding, so that the sum comes out even.
                 rest = encoded.frame_bytes - share * (count - 1)
                 self._uncredited[attachment.seq] = (encoded.tokens[0], rest)
@@ -369,7 +394,13 @@ class StreamSender(Generic[T]):
         return start
 
     def _push_one(self, item: T) -> bool:
-        return self._credits > 0 and self._push([item], 0) == 1
+        try:
+            return self._credits > 0 and self._push([item], 0) == 1
+        except Exception:
+            # The encoder's boundary: nobody is there to hear of it, and those behind it must not wait for ever.
+            logger.exception("an item for %s cannot be encoded: dropped", self.endpoint)
+            self._dropped += 1
+            return True
 
     def _hold_back(self, items: Sequence[T], start: int, *, newest_only: bool, retain: bool) -> int:
         """Let items from `start` on wait, in memory of their own when `retain`; return how many there was room for."""

@@ -37,7 +37,7 @@ class _Cell:
 
 
 def draw_field(rng: np.random.Generator, design: PlateDesign, dose: float) -> list[list[Float]]:
-    """Draw one field sharp and noiseless: for each dye one image per height, about 0 to 1, `APRON` wider on each side."""
+    """Draw one field without blur and noise: for each dye one image per height, about 0 to 1, with an `APRON`."""
     size = design.size + 2 * APRON
     chromatin = _noise(rng, size, 1.1, 3.2)
     mottle = _noise(rng, size, 2.5, 14.0)
@@ -143,14 +143,16 @@ def _nucleus(rng: np.random.Generator, cell: _Cell, chromatin: Float) -> Float:
         u = (dx * np.cos(cell.angle) + dy * np.sin(cell.angle)) / (0.34 * cell.a)
         v = (dy * np.cos(cell.angle) - dx * np.sin(cell.angle)) / (0.80 * cell.b)
         bar = np.exp(-(u**2) - v**4)
-        return ((0.06 * edge + 1.55 * bar * (1.0 + 0.22 * texture)) * cell.dna).astype(np.float32)
+        mitotic: Float = ((0.06 * edge + 1.55 * bar * (1.0 + 0.22 * texture)) * cell.dna).astype(np.float32)
+        return mitotic
     dome = np.sqrt(np.clip(1.0 - 0.62 * rho**2, 0.0, 1.0))
     patch = edge * dome * (1.0 + 0.20 * texture)
     for _ in range(int(rng.integers(1, 4))):  # nucleoli hold little DNA
         y, x = rng.normal(0.0, 0.36 * min(cell.a, cell.b), 2)
         hole = rng.uniform(1.3, 2.3)
         patch *= 1.0 - rng.uniform(0.25, 0.5) * np.exp(-((dy - y) ** 2 + (dx - x) ** 2) / (2 * hole**2))
-    return (patch * 0.72 * cell.dna).astype(np.float32)
+    nucleus: Float = (patch * 0.72 * cell.dna).astype(np.float32)
+    return nucleus
 
 
 def _body(rng: np.random.Generator, cell: _Cell, mottle: Float, filaments: Float) -> tuple[Float, Float]:
@@ -194,10 +196,12 @@ def _noise(rng: np.random.Generator, size: int, fine: float, coarse: float) -> F
     spectrum = np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32))
     spectrum *= gauss(size, fine) - gauss(size, coarse)
     field = np.fft.irfft2(spectrum, s=(size, size)).astype(np.float32)
-    return field / np.float32(field.std())
+    noise: Float = field / np.float32(field.std())
+    return noise
 
 
 def gauss(size: int, sigma: float) -> Float:
     """Transfer function of a Gaussian blur on the half plane of `numpy.fft.rfft2`."""
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
-    return np.exp(-2.0 * (np.pi * sigma) ** 2 * (fy**2 + fx**2)).astype(np.float32)
+    transfer: Float = np.exp(-2.0 * (np.pi * sigma) ** 2 * (fy**2 + fx**2)).astype(np.float32)
+    return transfer

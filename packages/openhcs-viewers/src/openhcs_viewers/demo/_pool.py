@@ -33,11 +33,8 @@ R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
-_GUARD = (
-    "put what your script does under this guard, because a worker imports the script once more:\n\n"
-    '    if __name__ == "__main__":\n'
-    "        main()\n"
-)
+UNGUARDED = 86
+"""Exit code of a worker that was about to run its script a second time; 64 to 113 are free for such uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,13 @@ class Outcome(Generic[T, R]):
     value: R | None = None
     error: str = ""
     died: bool = False
+
+
+@dataclass(slots=True)
+class _Starting:
+    executor: ProcessPoolExecutor
+    hello: Future[int]
+    process: BaseProcess | None
 
 
 @dataclass(slots=True)
@@ -89,9 +93,9 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         try:
             # The first alone: if the script has no guard, one worker says so, not all of them.
-            self._workers.append(self._greet(*self._spawn()))
-            for executor, hello in [self._spawn() for _ in range(workers - 1)]:
-                self._workers.append(self._greet(executor, hello))
+            self._workers.append(self._greet(self._spawn()))
+            for starting in [self._spawn() for _ in range(workers - 1)]:
+                self._workers.append(self._greet(starting))
         except BaseException:
             self.close(kill=True)
             raise
@@ -129,7 +133,7 @@ class WorkerPool:
                     self._workers.remove(worker)
                     worker.executor.shutdown(wait=False, cancel_futures=True)
                     if waiting or not self._workers:
-                        worker = self._greet(*self._spawn())
+                        worker = self._greet(self._spawn())
                         self._workers.append(worker)
                         idle.append(worker)
                 yield outcome
@@ -147,36 +151,33 @@ class WorkerPool:
             worker.executor.shutdown(wait=True, cancel_futures=True)
         self._workers.clear()
 
-    def _spawn(self) -> tuple[ProcessPoolExecutor, Future[int]]:
+    def _spawn(self) -> _Starting:
         # Spawned, not forked: a fork would copy the threads and sockets of a process that streams, halfway.
         context = multiprocessing.get_context("spawn")
+        before = {child.pid for child in multiprocessing.active_children()}
         executor = ProcessPoolExecutor(1, context, initializer=_begin, initargs=self._start)
-        return executor, executor.submit(os.getpid)
+        hello = executor.submit(os.getpid)
+        started = [child for child in multiprocessing.active_children() if child.pid not in before]
+        return _Starting(executor, hello, started[0] if started else None)
 
-    def _greet(self, executor: ProcessPoolExecutor, hello: Future[int]) -> _Worker:
+    def _greet(self, starting: _Starting) -> _Worker:
         try:
-            pid = hello.result()
+            pid = starting.hello.result()
         except BrokenProcessPool:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise _start_error() from None
-        process = next((child for child in multiprocessing.active_children() if child.pid == pid), None)
-        return _Worker(executor, pid, process)
+            starting.executor.shutdown(wait=False, cancel_futures=True)
+            raise _start_error(starting.process) from None
+        return _Worker(starting.executor, pid, starting.process)
 
 
 def refuse_second_copy() -> None:
-    """Raise in a worker that is importing the script which started it: going on would start the script's work again.
+    """End a worker that is importing the script which started it: going on would do the script's work again.
 
-    Raises
-    ------
-    UnguardedScriptError
-        The caller's script has no guard.
+    The worker ends without a word; the process that started it raises `UnguardedScriptError`.
     """
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
-            raise UnguardedScriptError(
-                f"{frame.f_code.co_filename} was started a second time by its own worker: {_GUARD}"
-            )
+            raise SystemExit(UNGUARDED)
         frame = frame.f_back
 
 
@@ -207,12 +208,7 @@ def _outcome(future: Future[R], worker: _Worker, task: T) -> Outcome[T, R]:
 
 def _ending(process: BaseProcess | None) -> str:
     """How a process ended, in words."""
-    code = None
-    deadline = time.monotonic() + 5.0
-    while process is not None and code is None and time.monotonic() < deadline:
-        # The executor's own thread reaps it too; whichever comes second sees the code a moment later.
-        process.join(0.05)
-        code = process.exitcode
+    code = _exit_code(process)
     if code is None:
         return "ended"
     if code < 0:
@@ -220,15 +216,25 @@ def _ending(process: BaseProcess | None) -> str:
     return f"ended with exit code {code}"
 
 
-def _start_error() -> ViewerError:
-    main = sys.modules.get("__main__")
-    script = getattr(main, "__file__", None)
-    if script is not None and getattr(main, "__spec__", None) is None:
+def _exit_code(process: BaseProcess | None) -> int | None:
+    deadline = time.monotonic() + 5.0
+    while process is not None and time.monotonic() < deadline:
+        # The executor's own thread reaps it too; whichever comes second sees the code a moment later.
+        process.join(0.05)
+        if process.exitcode is not None:
+            return process.exitcode
+    return None
+
+
+def _start_error(process: BaseProcess | None) -> ViewerError:
+    if _exit_code(process) == UNGUARDED:
+        script = getattr(sys.modules.get("__main__"), "__file__", "the script")
         return UnguardedScriptError(
-            f"a worker process ended while it imported {script} (its own message stands above); if the script has no "
-            f"guard, {_GUARD}"
+            f"{script} starts worker processes outside a guard; each worker imports the script once more and would "
+            'do all of its work again. Put what it does under the guard:\n\n    if __name__ == "__main__":\n'
+            "        main()\n"
         )
     return WorkerStartError(
-        "a worker process ended before it could take a task; its own message stands above. Try --workers 1, and look "
-        "for a lack of memory"
+        f"a worker process {_ending(process)} before it could take a task; its own message, if any, stands above. "
+        "Try --workers 1, and look for a lack of memory"
     )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openhcs_viewers.demo._segment import split, stands_out, threshold, weighted_median
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -54,8 +56,9 @@ def subtract_background(image: NDArray[Any], radius: int = BACKGROUND_RADIUS) ->
     difference = np.clip(image.astype(np.float32) - background, 0.0, None)
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
-        return np.clip(np.rint(difference), limits.min, limits.max).astype(image.dtype)
-    return difference.astype(image.dtype)
+        difference = np.clip(np.rint(difference), limits.min, limits.max)
+    subtracted: NDArray[Any] = difference.astype(image.dtype)
+    return subtracted
 
 
 def label_cells(
@@ -83,17 +86,17 @@ def label_cells(
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma)
-    mask = ndimage.binary_opening(smooth > _threshold(smooth))
+    mask = ndimage.binary_opening(smooth > threshold(smooth))
     blobs, count = ndimage.label(mask)
     if count == 0:
         return np.zeros(image.shape, np.uint16)
     radii = ndimage.maximum(ndimage.distance_transform_edt(mask), blobs, np.arange(1, count + 1))
     # Weighted by size: neither specks of noise nor one large clump have much of a say in what is typical.
-    radius = max(2.0, _weighted_median(radii, radii))
-    labels = _split(smooth, mask, radius)
+    radius = max(2.0, weighted_median(radii, radii))
+    labels = split(smooth, mask, radius)
     areas = np.bincount(labels.ravel())
     smallest = max(8, round(0.2 * np.pi * radius**2)) if min_area is None else min_area
-    keep = (areas >= smallest) & _stands_out(smooth, labels, len(areas), radius)
+    keep = (areas >= smallest) & stands_out(smooth, labels, len(areas), radius)
     keep[0] = False
     kept = np.flatnonzero(keep)[: np.iinfo(np.uint16).max]
     numbers = np.zeros(len(areas), np.uint16)
@@ -234,109 +237,5 @@ def _bilinear(grid: NDArray[np.float32], rows: NDArray[Any], columns: NDArray[An
     high = np.minimum(low + 1, grid.shape[1] - 1)
     part = np.clip(columns - low, 0.0, 1.0).astype(np.float32)
     tall = tall.astype(np.float32)
-    return tall[:, low] * (1 - part) + tall[:, high] * part
-
-
-def _threshold(smooth: NDArray[np.float32]) -> float:
-    """Otsu's threshold on the square root of the counts, but above the noise of what it calls background.
-
-    The square root makes shot noise the same everywhere, so that dim cells count as much as bright ones. An image
-    without cells is all noise: there Otsu alone would cut the noise in two.
-    """
-    root = np.sqrt(np.clip(smooth, 0.0, None))
-    counts, edges = np.histogram(root, bins=256)
-    middles = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    mass = np.cumsum(counts * middles)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
-    otsu = (
-        float(edges[int(np.nanargmax(between)) + 1]) ** 2
-        if np.isfinite(between).any()
-        else float(smooth.max())
-    )
-    dark = smooth[smooth <= otsu]
-    if dark.size == 0:
-        return otsu
-    middle = float(np.median(dark))
-    noise = 1.4826 * float(np.median(np.abs(dark - middle)))
-    return max(otsu, middle + 8.0 * noise)
-
-
-def _weighted_median(values: NDArray[Any], weights: NDArray[Any]) -> float:
-    order = np.argsort(values)
-    rank = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(rank, rank[-1] / 2)])
-
-
-def _split(smooth: NDArray[np.float32], mask: NDArray[np.bool_], radius: float) -> NDArray[np.int64]:
-    """Label the mask, one label per hill of the typical size, cut along the valleys between them.
-
-    The hills are those of a blob detector (a Laplacian of a Gaussian) on the square root of the counts: it sees both
-    a waist in the outline of two touching nuclei and a dark line between two beads in a clump, and falls to 0 at the
-    edge of either.
-    """
-    from scipy import ndimage
-
-    hills = -ndimage.gaussian_laplace(np.sqrt(np.clip(smooth, 0.0, None)), 0.62 * radius)
-    mask = ndimage.binary_fill_holes(mask & (hills > 0))
-    near = 2 * max(1, round(0.7 * radius)) + 1
-    peaks = np.flatnonzero((mask & (hills == ndimage.maximum_filter(hills, size=near))).ravel())
-    if len(peaks) == 0:
-        return np.zeros(mask.shape, np.int64)
-    heights = hills.ravel()[peaks]
-    peaks = peaks[heights > 0.18 * np.median(heights)]
-    owner = np.zeros(mask.size, np.int64)
-    owner[peaks] = np.arange(1, len(peaks) + 1)
-    tops = _climb(np.where(mask, hills, -np.inf))
-    labels = owner[tops]
-    # What climbs to a lesser top belongs to the peak nearest to that top, if there is one a cell away.
-    stray = mask & (labels == 0)
-    if stray.any():
-        distance, (rows, columns) = ndimage.distance_transform_edt(
-            owner.reshape(mask.shape) == 0, return_indices=True
-        )
-        nearest = owner.reshape(mask.shape)[rows, columns].ravel()
-        close = distance.ravel() <= 1.2 * radius
-        labels = np.where(stray, np.where(close[tops], nearest[tops], 0), labels)
-    return np.where(mask, labels, 0)
-
-
-def _climb(surface: NDArray[Any]) -> NDArray[np.int64]:
-    """For each pixel the flat index of the top that is reached by always going to the highest of the 8 neighbours."""
-    height, width = surface.shape
-    padded = np.pad(surface, 1, constant_values=-np.inf)
-    best = surface.copy()
-    at = np.arange(surface.size, dtype=np.int64).reshape(surface.shape)
-    goal = at.copy()
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            beside = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
-            higher = beside > best
-            best[higher] = beside[higher]
-            goal[higher] = at[higher] + dy * width + dx
-    flat = goal.ravel()
-    while True:  # each round doubles the length of the paths followed
-        further = flat[flat]
-        if np.array_equal(further, flat):
-            return flat.reshape(surface.shape)
-        flat = further
-
-
-def _stands_out(
-    smooth: NDArray[np.float32], labels: NDArray[np.int64], count: int, radius: float
-) -> NDArray[np.bool_]:
-    """Which labels are clearly brighter than their surroundings, as a cell is and a bright patch of haze is not."""
-    from scipy import ndimage
-
-    flat = labels.ravel()
-    inside = np.bincount(flat, smooth.ravel(), count) / np.maximum(np.bincount(flat, minlength=count), 1)
-    distance, (rows, columns) = ndimage.distance_transform_edt(labels == 0, return_indices=True)
-    ring = (distance > 2) & (distance <= 3 + 0.5 * radius)
-    owner = labels[rows, columns][ring]
-    pixels = np.bincount(owner, minlength=count)
-    around = np.bincount(owner, smooth[ring], count) / np.maximum(pixels, 1)
-    squares = np.bincount(owner, smooth[ring] ** 2, count) / np.maximum(pixels, 1)
-    spread = np.sqrt(np.clip(squares - around**2, 0.0, None))
-    return (pixels < radius) | ((inside > 1.5 * around) & (inside > around + 3.0 * spread))
+    wide: NDArray[np.float32] = tall[:, low] * (1 - part) + tall[:, high] * part
+    return wide

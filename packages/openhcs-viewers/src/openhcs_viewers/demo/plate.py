@@ -6,18 +6,19 @@ large a pixel is, from the properties MetaXpress writes into its TIFF files. Not
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openhcs_viewers.demo._errors import PlateError
 from polystore.components import Component, ImageKey, Value, value_order
 from polystore.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from polystore.filemanager import FileManager
 
@@ -148,7 +149,7 @@ class Plate:
         return f"{self.name}: {', '.join(parts)}{tail}"
 
 
-def read_plate(folder: str | Path, filemanager: FileManager | None = None) -> Plate:
+def read_plate(folder: str | os.PathLike[str], filemanager: FileManager | None = None) -> Plate:
     """Return what images the folder of an acquisition holds; reads names, and one file per channel.
 
     Parameters
@@ -217,13 +218,11 @@ def _named(plate: Plate) -> Plate:
         for image in plate.images
     ]
     order: dict[Value | None, int] = {channel.value: at for at, channel in enumerate(channels)}
-    rank: Callable[[PlateImage], object] = lambda image: (  # noqa: E731
-        value_order(image.key.well),
-        value_order(image.key.field),
-        value_order(image.key.t),
-        order[image.key.channel],
-        value_order(image.key.z),
-    )
+
+    def rank(image: PlateImage) -> tuple[Any, ...]:
+        key = image.key
+        return (*map(value_order, (key.well, key.field, key.t)), order[key.channel], value_order(key.z))
+
     return replace(plate, images=tuple(sorted(images, key=rank)), channels=channels, scale=scale)
 
 
@@ -294,8 +293,8 @@ def _nothing(root: Path, files: list[str], unknown: list[str]) -> str:
         return f"plate folder {str(root)!r} is empty; give the folder an ImageXpress or Opera Phenix wrote"
     example = Path((unknown or files)[0]).name
     return (
-        f"no image of a plate in {str(root)!r}: {_many(len(files), 'file')}, such as {example!r}, but no TIFF named like "
-        "'Plate_A01_s1_w1.tif' or 'r01c01f01p01-ch1sk1fk1fl1.tiff'; give the folder of an acquisition"
+        f"no image of a plate in {str(root)!r}: {_many(len(files), 'file')}, such as {example!r}, but no TIFF named "
+        "like 'Plate_A01_s1_w1.tif' or 'r01c01f01p01-ch1sk1fk1fl1.tiff'; give the folder of an acquisition"
     )
 
 

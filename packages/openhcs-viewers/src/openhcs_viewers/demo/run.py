@@ -144,10 +144,14 @@ def run_demo(
             plate = _synthesise(console, out / "plate")
         for kind, handle in handles.items():
             with console.status(f"waiting for {kind} to open its window"):
-                handle.ready(START_SECONDS)
+                handle.wait_ready(START_SECONDS)
         result = _run(console, plate, handles, workers, out)
         problems = [*result.failures, *_look(handles, result, out, fresh=virtual)]
-        pids = (os.getpid(), *result.workers, *(handle.pid for handle in handles.values()))
+        pids = [
+            os.getpid(),
+            *result.workers,
+            *(handle.pid for handle in handles.values() if handle.pid is not None),
+        ]
     leaked = leaked_segments(pids)
     problems += [f"left in shared memory: {name}" for name in leaked]
     seconds = time.perf_counter() - begin
@@ -155,10 +159,8 @@ def run_demo(
     _report(console, result, problems, out, seconds)
     if not virtual:
         for kind, handle in handles.items():
-            stop = f"openhcs-viewers stop --port {handle.endpoint.data_port}"
-            console.print(
-                f"{kind} stays open on port {handle.endpoint.data_port}; end it with: {stop}", highlight=False
-            )
+            stop = f"openhcs-viewers stop --port {handle.port}"
+            console.print(f"{kind} stays open on port {handle.port}; end it with: {stop}", highlight=False)
     return 1 if problems or not result.ok else 0
 
 
@@ -180,10 +182,11 @@ def _viewer(kind: str, virtual: bool) -> Iterator[ViewerHandle]:
     if not virtual:
         yield launch(kind, title=title, wait=False)
         return
-    handle = launch(kind, title=title, child=True, reuse=False, display="virtual", wait=False)
+    handle = launch(kind, title=title, detached=False, reuse=False, display="virtual", wait=False)
     try:
         yield handle
     finally:
+        handle.sender().close()  # or it would be surprised by the viewer's end
         handle.stop()
 
 

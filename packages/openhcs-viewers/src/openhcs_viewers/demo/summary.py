@@ -71,7 +71,7 @@ def well_table(result: RunResult) -> Table:
         table.add_column(name)
     table.add_column("well")
     for name in ("fields", "cells", "mean area", *channels):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     wells: dict[tuple[str, str], list[FieldResult]] = {}
     for field in result.fields:
         wells.setdefault((field.images.plate, str(field.images.well)), []).append(field)

@@ -4,8 +4,8 @@ The demo needs a plate when nobody gives it one. This one has what makes real pl
 texture, mitotic and dying cells, cells at different heights, vignetting, camera offset, shot and read noise, and a dose
 along the columns that kills cells and switches a reporter on, so that the counts of a segmentation mean something.
 
-A field is drawn sharp (`draw_field`, one image per channel and height), then photographed (`photograph`): blurred by its
-distance from focus, unevenly lit, and counted photon by photon. Everything follows from one seed.
+A field is drawn sharp (`draw_field`, one image per channel and height), then photographed (`photograph`): blurred by
+its distance from focus, unevenly lit, and counted photon by photon. Everything follows from one seed.
 """
 
 from __future__ import annotations

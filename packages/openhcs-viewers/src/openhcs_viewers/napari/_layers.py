@@ -14,6 +14,8 @@ from napari import layers
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
 from openhcs_viewers.napari._planes import Planes
+from openhcs_viewers.napari._rois import RoiFiller
+from openhcs_viewers.scene import Scene
 from polystore.projection import LayerPlan
 
 __all__ = ["ShownLayer", "checked_colormap", "insertion_index", "make_layer"]
@@ -53,20 +55,20 @@ class ShownLayer:
         napari's.
     planes
         Its data; None for shapes and points.
+    rois
+        What fills it; None for pictures.
     plan
         As last told.
     contrast_is_users
         The user chose the display range; it is his from then on.
     """
 
-    __slots__ = ("_contrast", "contrast_is_users", "layer", "plan", "planes", "shown_rois")
-
-    def __init__(self, plan: LayerPlan, layer: Any, planes: Planes | None) -> None:
+    def __init__(self, plan: LayerPlan, layer: Any, planes: Planes | None, scene: Scene) -> None:
         self.plan = plan
         self.layer = layer
         self.planes = planes
         self.contrast_is_users = False
-        self.shown_rois: Any = None
+        self.rois = RoiFiller(layer, plan, scene, EDGE_WIDTH) if planes is None else None
         if plan.kind == "image":
             self._contrast = tuple(layer.contrast_limits)
             layer.events.contrast_limits.connect(self._on_contrast)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from openhcs_viewers.napari._layers import ShownLayer, layer_scale
@@ -72,6 +73,18 @@ class Sliders:
                         one.layer.scale = layer_scale(one.plan, one.planes)
                 self._label()
                 self._go(place)
+        finally:
+            self._busy = False
+        self._before()
+        self._after()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the user's place while napari moves the sliders by itself, as it does for a first layer."""
+        self._busy = True
+        try:
+            yield
+            self._go([self._index(which, values) for which, values in self.axes])
         finally:
             self._busy = False
         self._before()

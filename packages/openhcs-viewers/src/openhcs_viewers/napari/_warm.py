@@ -17,13 +17,13 @@ def warm_up(model: Any) -> None:
     from napari.layers import Image
     from qtpy.QtWidgets import QApplication
 
-    camera = model.camera
+    camera, overlay = model.scene.camera, model.canvas.overlays.text
     model.layers.append(Image(np.zeros((2, 8, 8), np.uint16), contrast_limits=(0, 1), projection_mode="none"))
-    model.text_overlay.text = "well A01"
-    model.text_overlay.visible = True
+    overlay.text = "well A01"
+    overlay.visible = True
     QApplication.processEvents()
-    model.text_overlay.visible = False
-    model.text_overlay.text = ""
+    overlay.visible = False
+    overlay.text = ""
     model.layers.clear()
     camera.zoom, camera.center = 1.0, (0.0, 0.0, 0.0)
     QApplication.processEvents()

@@ -14,7 +14,6 @@ from openhcs_viewers._png import write_png
 from openhcs_viewers.abc import Changes, Viewer
 from openhcs_viewers.display import check_display
 from openhcs_viewers.errors import ScreenshotError, ViewerClosedError
-from openhcs_viewers.napari._rois import fill_rois
 from openhcs_viewers.napari._warm import warm_up
 from openhcs_viewers.scene import Scene
 from polystore.projection import LayerPlan, Position
@@ -72,7 +71,7 @@ class NapariViewer(Viewer):
             self._model = NapariWindow(title=title, show=True)
             warm_up(self._model)
         self._sliders = Sliders(self._model, self.scene, self._moved)
-        overlay = self._model.text_overlay
+        overlay = self._model.canvas.overlays.text
         overlay.position = "top_left"
         overlay.font_size = 12
         self._model.layers.events.removed.connect(self._on_removed)
@@ -167,7 +166,7 @@ class NapariViewer(Viewer):
                 self._stale[layer_id] = None
         for layer_id in changes.rois:
             if layer_id in self._shown:
-                fill_rois(self._shown[layer_id], self.scene, self._sliders.position, anew=True)
+                self._shown[layer_id].rois.fill(self._sliders.position, anew=True)
         return failed
 
     def state(self) -> dict[str, Any]:
@@ -207,25 +206,24 @@ class NapariViewer(Viewer):
         selected = selection.active
         orders = {id(one.layer): one.plan.order for one in self._shown.values()}
         layer = make_layer(plan, planes)
-        shown = ShownLayer(plan, layer, planes)
-        layers.insert(insertion_index(plan.order, [orders.get(id(one)) for one in layers]), layer)
+        shown = ShownLayer(plan, layer, planes, self.scene)
+        at = insertion_index(plan.order, [orders.get(id(one)) for one in layers])
+        with contextlib.nullcontext() if len(layers) else self._sliders.held():
+            layers.insert(at, layer)
         self._shown[plan.layer_id] = shown
         if selected is not None:
             selection.active = selected  # the user may be painting there
-        if len(self._shown) == 1:
-            self._sliders.stretch([shown])
-            self._sliders.go({})
-            self._moved()
-        if vector:
-            fill_rois(shown, self.scene, self._sliders.position, anew=True)
+        if shown.rois is not None:
+            shown.rois.fill(self._sliders.position, anew=True)
 
     def _update(self, plan: LayerPlan) -> None:
         from openhcs_viewers.napari._layers import layer_scale
 
         shown = self._shown[plan.layer_id]
         shown.plan = plan
-        if shown.planes is None:
-            fill_rois(shown, self.scene, self._sliders.position, anew=True)
+        if shown.rois is not None:
+            shown.rois = RoiFiller(shown.layer, plan, self.scene, EDGE_WIDTH)
+            shown.rois.fill(self._sliders.position, anew=True)
             return
         shown.planes.change(plan, self._sliders.axes)
         shown.layer.data = shown.planes
@@ -241,13 +239,13 @@ class NapariViewer(Viewer):
     def _moved(self) -> None:
         """After the sliders moved: the words in the corner, and the regions of interest that belong there."""
         text = self._sliders.text()
-        overlay = self._model.text_overlay
+        overlay = self._model.canvas.overlays.text
         if overlay.text != text:
             overlay.text = text
             overlay.visible = bool(text)
         for shown in self._shown.values():
-            if shown.planes is None:
-                fill_rois(shown, self.scene, self._sliders.position)
+            if shown.rois is not None:
+                shown.rois.fill(self._sliders.position)
 
     def _on_removed(self, event: Any) -> None:
         if self._removing:

@@ -104,9 +104,11 @@ def read(stream: BinaryIO, path: str, **options: Any) -> Any:
         return chosen.module.read(stream, suffix, **options)
     except (CorruptFileError, UnsupportedFormatError) as exc:
         raise type(exc)(f"cannot read {path!r}: {exc}") from exc
-    except (PolystoreError, OSError, MemoryError):
+    except (PolystoreError, MemoryError):
         raise
     except Exception as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # the medium's trouble, not the file's
         # The boundary to other people's parsers, which meet damaged files with every error there is.
         if "imagecodecs" in str(exc):
             raise MissingExtraError(f"{path!r} is compressed ({exc}): pip install 'polystore[tiff]'") from exc

@@ -16,20 +16,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from polystore.abc import StreamingBackend
 from polystore.components import ImageKey
 from polystore.errors import BatchLengthError, UnsupportedArrayError
-from polystore.microscopes import parse_path
+from polystore.microscopes import identify, split_suffix
 from polystore.payload.arrays import as_host_array, check_array
 from polystore.projection.spec import DisplaySpec
 from polystore.rois import ROI, rois_to_wire
 from polystore.streaming.messages import KINDS, BatchContext, StreamItem
+from polystore.streaming.runs import default_run
 
 if TYPE_CHECKING:
     from zmqruntime.config import Endpoint
     from zmqruntime.stream import SendReport
 
 logger = logging.getLogger(__name__)
-
-RUN_VARIABLE = "POLYSTORE_RUN"
-"""Environment variable that names the run for a process and those it starts."""
 
 DATA_SUFFIXES = frozenset({".csv", ".json", ".tsv", ".txt", ".xlsx", ".parquet"})
 """Files that hold tables and text. A table has an array's protocol too, and would be shown as a picture."""
@@ -68,7 +66,7 @@ class StreamBackend(StreamingBackend):
         How images are shown, and where when there is no `endpoint`: a `DisplaySpec`, or anything with
         ``display_spec()`` and ``endpoint()`` such as ``openhcs_viewers.config.NapariStreamingConfig``.
     run : str, optional
-        Name of the pipeline run, see `default_run`.
+        Name of the pipeline run, see `polystore.streaming.runs.default_run`.
     policy, deadline, starting, server_key
         Of the process-wide sender, see `polystore.streaming.ImageSender`; None for its default.
 
@@ -93,7 +91,12 @@ class StreamBackend(StreamingBackend):
         self._endpoint = endpoint
         self._config = config
         self._run = run
-        options = {"policy": policy, "deadline": deadline, "starting": starting or None, "server_key": server_key}
+        options = {
+            "policy": policy,
+            "deadline": deadline,
+            "starting": starting or None,
+            "server_key": server_key,
+        }
         self._options = {name: value for name, value in options.items() if value is not None}
         self._strangers = 0
 
@@ -169,15 +172,22 @@ class StreamBackend(StreamingBackend):
         if len(file_paths) != count:
             raise BatchLengthError(f"{count} images and {len(file_paths)} paths: give one path per image")
         items = [
-            self._item(*parts) for parts in zip(data_list, file_paths, each_components, each_kind, each_contrast, strict=True)
+            self._item(*parts)
+            for parts in zip(data_list, file_paths, each_components, each_kind, each_contrast, strict=True)
         ]
         config = self._config if config is None else config
-        context = _context(run or self._run or default_run(), step_index, step_name, producer, display_spec(config))
+        context = _context(
+            run or self._run or default_run(), step_index, step_name, producer, display_spec(config)
+        )
         sender = self._sender(host, port, transport, config)
         return sender.send(items, context, policy=policy, deadline=deadline, deferred=deferred)
 
     def endpoint_for(
-        self, host: str | None = None, port: int | None = None, transport: str | None = None, config: Any = None
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        transport: str | None = None,
+        config: Any = None,
     ) -> Endpoint:
         """Return where a batch with these options goes.
 
@@ -212,18 +222,24 @@ class StreamBackend(StreamingBackend):
         contrast: tuple[float, float] | None,
     ) -> StreamItem:
         text = os.fspath(path)
-        key, name = key_of_path(text)
+        key, name, known = key_of_path(text)
         if components:
             key = key.replace(**components)
-        if name:
+        if not known:
             self._stranger(text, name, components)
+        if name == kind:  # labels of a file called ..._labels.tif: its layer says so anyway
+            name = ""
         regions = as_regions(data)
         if regions is not None:
             return StreamItem(None, key, "rois", None, text, rois_to_wire(regions), name)
         if kind not in KINDS or kind == "rois":
-            raise UnsupportedArrayError(f"kind {kind!r} of {text!r} is not known (known: image, labels; lists of ROI need none)")
+            raise UnsupportedArrayError(
+                f"kind {kind!r} of {text!r} is not known (known: image, labels; lists of ROI need none)"
+            )
         if PurePath(text).suffix.lower() in DATA_SUFFIXES:
-            raise UnsupportedArrayError(f"{text!r} is a table or text, which a viewer cannot show: save it to disk instead")
+            raise UnsupportedArrayError(
+                f"{text!r} is a table or text, which a viewer cannot show: save it to disk instead"
+            )
         try:
             array = as_host_array(data)
             check_array(array)
@@ -243,29 +259,10 @@ class StreamBackend(StreamingBackend):
         )
 
 
-def default_run() -> str:
-    """Return the name of this process's run.
-
-    ``$POLYSTORE_RUN``; else the identity of the process that started this worker (or of this process, when
-    it is no worker of a `multiprocessing` pool), so that the workers of one pipeline share layers and two
-    pipelines do not.
-    """
-    return os.environ.get(RUN_VARIABLE) or _process_run(os.getpid())
-
-
-@lru_cache(maxsize=1)
-def _process_run(pid: int) -> str:
-    from multiprocessing import parent_process
-
-    from zmqruntime.process import process_start_time
-
-    parent = parent_process()
-    root = pid if parent is None or parent.pid is None else parent.pid
-    return f"{root}-{process_start_time(root) or 0}"
-
-
 @lru_cache(maxsize=1024)
-def _context(run: str, step_index: int | None, step_name: str, producer: str, display: DisplaySpec) -> BatchContext:
+def _context(
+    run: str, step_index: int | None, step_name: str, producer: str, display: DisplaySpec
+) -> BatchContext:
     return BatchContext(run, step_index, step_name, producer, display)
 
 
@@ -283,7 +280,9 @@ def display_spec(config: Any) -> DisplaySpec:
         return config
     if isinstance(config, SaysHow):
         return _spec_of(config)
-    raise TypeError(f"config={config!r} says nothing about a display: give a DisplaySpec or, for example, a NapariStreamingConfig")
+    raise TypeError(
+        f"config={config!r} says nothing about a display: give a DisplaySpec or, for example, a NapariStreamingConfig"
+    )
 
 
 def _spec_of(config: SaysHow) -> DisplaySpec:
@@ -298,14 +297,17 @@ def _cached_spec(config: SaysHow) -> DisplaySpec:
     return config.display_spec()
 
 
-@lru_cache(maxsize=65536)
-def key_of_path(path: str) -> tuple[ImageKey, str]:
-    """Return the key in a file's name, and, when no parser knows the name, its stem."""
-    key = parse_path(path)
-    if key.as_dict():
-        return key, ""
-    stem = PurePath(path.replace("\\", "/")).name.partition(".")[0]
-    return key, stem or path
+def key_of_path(path: str) -> tuple[ImageKey, str, bool]:
+    """Return the key a file's name says, what its layer's name has to say besides, and whether a parser knew it.
+
+    Besides: what the name adds behind the components (``labels`` of ``A01_s001_w1_labels.tif``), or the whole
+    stem when no parser knows the name.
+    """
+    found = identify(path)
+    if found is not None:
+        return found.key, found.extra, True
+    stem, _ = split_suffix(path.replace("\\", "/").rpartition("/")[2])
+    return ImageKey(), stem or path, False
 
 
 def as_regions(data: Any) -> list[ROI] | None:
@@ -327,5 +329,10 @@ def _each(what: str, given: Any, count: int, single: type) -> Sequence[Any]:
 
 def _each_contrast(given: Any, count: int) -> Sequence[tuple[float, float] | None]:
     single = given is not None and len(given) == 2 and all(isinstance(value, int | float) for value in given)
-    found = _each("contrasts", (float(given[0]), float(given[1])) if single else given, count, tuple if single else type(None))
+    found = _each(
+        "contrasts",
+        (float(given[0]), float(given[1])) if single else given,
+        count,
+        tuple if single else type(None),
+    )
     return [each if each is None else (float(each[0]), float(each[1])) for each in found]

@@ -65,19 +65,28 @@ def read(stream: BinaryIO, suffix: str, *, header: bool = True, typed: bool = Tr
 
 def _to_json(value: Any) -> bytes:
     try:
-        return msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2)
+        return msgspec.json.format(msgspec.json.encode(_unpacked(value), enc_hook=_plain), indent=2)
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise UnsupportedFormatError(f"{type(value).__name__} is no JSON: {exc}") from exc
 
 
-def _plain(value: Any) -> Any:
-    """What analysis results hold beside plain Python: NumPy's numbers and arrays, keys, regions."""
-    if isinstance(value, np.generic):
-        return value.item()
+def _unpacked(value: Any) -> Any:
+    """The same with regions and keys in their plain form; msgspec would write them field by field."""
     if isinstance(value, ROI):
         return value.to_wire()
     if isinstance(value, ImageKey):
         return value.as_dict()
+    if isinstance(value, dict):
+        return {name: _unpacked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unpacked(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """What else the results of an analysis hold: NumPy's numbers and arrays."""
+    if isinstance(value, np.generic):
+        return value.item()
     if is_array(value):
         return as_host_array(value).tolist()
     raise TypeError(f"it holds a {type(value).__name__}")

@@ -53,7 +53,8 @@ def write(
     """
     array = as_host_array(value)
     check_array(array, max_bytes=_UNBOUNDED)
-    if array.ndim < 2 or array.size == 0:
+    # tifffile writes a single pixel of five or more dimensions, and cannot read it again.
+    if array.ndim < 2 or array.size == 0 or (array.size == 1 and array.ndim > 4):
         raise UnsupportedFormatError(
             f"an image of shape {array.shape}: TIFF needs two dimensions and a pixel; use .npy"
         )

@@ -62,6 +62,8 @@ class DiskBackend(StorageBackend):
     def save(self, data: Any, path: StrPath, *, overwrite: bool = True, **options: Any) -> None:
         """Write a value in the format of the path's suffix; options are the format's (``compression=`` of TIFF)."""
         real = self._real(path)
+        if not _names_a_file(path):
+            raise NotAFileError(f"{path!s} names a folder; give the name of a file")
         if not _formats.has_suffix(real) and is_array(data):
             real += _formats.DEFAULT_IMAGE_SUFFIX
         _formats.suffix_of(real)  # refuse an unknown format before anything is made
@@ -137,7 +139,7 @@ class DiskBackend(StorageBackend):
     def _pair(self, source: StrPath, target: StrPath, overwrite: bool) -> tuple[str, str]:
         self.check_transfer(source, target, overwrite=overwrite)
         first, second = self._existing(source), self._real(target)
-        if not os.path.isdir(first) and not _formats.has_suffix(second):
+        if not os.path.isdir(first) and _names_a_file(target) and not _formats.has_suffix(second):
             second += os.path.splitext(first)[1]
         inside, outside = os.path.realpath(second), os.path.realpath(first)
         if inside == outside or inside.startswith(outside + os.sep):
@@ -154,7 +156,7 @@ class DiskBackend(StorageBackend):
     def _existing(self, path: StrPath) -> str:
         """Where a path leads, with the suffix an image got when it was saved without one."""
         real = self._real(path)
-        if not _formats.has_suffix(real) and not os.path.lexists(real):
+        if _names_a_file(path) and not _formats.has_suffix(real) and not os.path.lexists(real):
             image = real + _formats.DEFAULT_IMAGE_SUFFIX
             if os.path.lexists(image):
                 return image
@@ -169,6 +171,11 @@ class DiskBackend(StorageBackend):
             os.makedirs(folder or ".", exist_ok=True)
         except FileExistsError as exc:  # makedirs says so when the last one is a file
             raise NotAFolderError(f"{folder} is a file; choose another folder") from exc
+
+
+def _names_a_file(path: StrPath) -> bool:
+    """Whether a path ends in a name, so that a suffix added to it belongs to that name and not to a folder's."""
+    return os.path.basename(os.fspath(path)) not in ("", os.curdir, os.pardir)
 
 
 def _below(root: str, path: str) -> str:

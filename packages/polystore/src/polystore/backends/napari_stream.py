@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from polystore.backends._stream import StreamBackend
+from polystore.backends._stream import StreamBackend, display_spec
+
+__all__ = ["NapariStreamingBackend", "display_spec"]
 
 
 class NapariStreamingBackend(StreamBackend):

@@ -221,6 +221,12 @@ def sender_for(endpoint: Endpoint, **options: Any) -> ImageSender:
         return found
 
 
+def existing_sender(endpoint: Endpoint) -> ImageSender | None:
+    """Return this process's sender to `endpoint`, or None when nothing was sent there yet."""
+    with _lock:
+        return _senders.get((os.getpid(), endpoint.data_url))
+
+
 def close_senders(timeout: float = EXIT_FLUSH_SECONDS) -> None:
     """Close every sender of this process, giving images on their way `timeout` seconds."""
     with _lock:

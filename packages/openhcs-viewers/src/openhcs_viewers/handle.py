@@ -1,0 +1,408 @@
+"""A running viewer, as seen from the processes that use it."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from openhcs_viewers import errors
+from openhcs_viewers._start import STARTING, log_tail, read_report
+from openhcs_viewers.errors import (
+    ScreenshotError,
+    ViewerHungError,
+    ViewerStartError,
+    ViewerStopError,
+    ViewerUnreachableError,
+)
+from zmqruntime.client import ControlClient
+from zmqruntime.discovery import list_connections
+from zmqruntime.errors import PeerError, ProcessError, RemoteError, RequestTimeout
+from zmqruntime.handshake import check_protocol
+from zmqruntime.process import ServerProcess
+
+if TYPE_CHECKING:
+    from polystore.streaming.sender import ImageSender
+    from zmqruntime.config import Endpoint
+    from zmqruntime.discovery import ConnectionInfo
+    from zmqruntime.messages import Pong
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT = 60.0
+"""Seconds a viewer gets to open its window. napari takes 4 on an idle machine, some 20 on a loaded one."""
+
+HUNG_AFTER = 8.0
+"""Seconds without a pong, or without the window moving, until a viewer counts as hung.
+
+Making or removing layers holds napari's window for up to some seconds; a pong comes from a thread of its
+own within milliseconds."""
+
+GUI_TIMEOUT = 30.0
+"""Seconds a request that needs the window may take: a picture of many layers drawn in software takes some."""
+
+_POLL = 0.05
+
+
+class ViewerHandle:
+    """One running viewer; made by `launch`, `find_viewer` and `list_viewers`.
+
+    Parameters
+    ----------
+    kind : str
+        Its kind.
+    endpoint : Endpoint
+        Where it listens.
+    title, log : str
+        Its title; its log file, empty for a viewer of another machine.
+    process : ServerProcess, optional
+        Its process, None when it is on another machine.
+    started : bool
+        Whether this handle's `launch` started it.
+    server_key : bytes, optional
+        Its public CURVE key.
+
+    Notes
+    -----
+    Thread-safe. Leaving a ``with`` block ends a viewer that was started here as a child, and leaves every
+    other one open.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        endpoint: Endpoint,
+        *,
+        title: str = "",
+        log: str = "",
+        process: ServerProcess | None = None,
+        started: bool = False,
+        server_key: bytes | None = None,
+    ) -> None:
+        self.kind = kind
+        self.endpoint = endpoint
+        self.title = title
+        self.log = Path(log) if log else None
+        self.started = started
+        self.server_key = server_key
+        self._process = process
+        self._watching = threading.Lock()
+
+    @classmethod
+    def of(cls, info: ConnectionInfo) -> ViewerHandle:
+        """Return a handle of the viewer that wrote this connection file."""
+        return cls(
+            info.kind,
+            info.endpoint,
+            title=info.title,
+            log=info.log,
+            process=ServerProcess(info.pid, info.start_time),
+            server_key=info.public_key.encode() or None,
+        )
+
+    def __repr__(self) -> str:
+        return f"ViewerHandle({self.kind!r}, {str(self.endpoint)!r}, pid={self.pid}, log={str(self.log or '')!r})"
+
+    def __enter__(self) -> ViewerHandle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.started and self._process is not None and not self._process.detached:
+            self.stop()
+
+    # ------------------------------------------------------------------ what it is
+    @property
+    def port(self) -> int:
+        """Its data port; not the one asked for when that was taken and none was given."""
+        return self.endpoint.data_port
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None when it is on another machine."""
+        return None if self._process is None else self._process.pid
+
+    def is_alive(self) -> bool:
+        """Return whether its process lives; for a viewer of another machine, whether it answers."""
+        if self._process is not None:
+            return self._process.is_alive()
+        try:
+            self.ping()
+        except PeerError:
+            return False
+        return True
+
+    def ping(self, timeout: float = 2.0) -> Pong:
+        """Return its pong: versions, pid, ready or not, for how long its window has not moved.
+
+        Raises
+        ------
+        zmqruntime.errors.RequestTimeout
+            It did not answer in time.
+        zmqruntime.errors.VersionMismatchError
+            It speaks another protocol.
+        """
+        with self._client(timeout) as client:
+            return check_protocol(client.ping())
+
+    def status(self) -> dict[str, Any]:
+        """Return its counters: images, memory, senders; ``queued_here`` are images this process still holds.
+
+        Raises
+        ------
+        zmqruntime.errors.RequestTimeout
+            It did not answer.
+        """
+        with self._client(2.0) as client:
+            found = client.status()
+        sender = self._existing_sender()
+        found["queued_here"] = 0 if sender is None else sender.stats.queued
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return what it shows: layers, sliders, position. Asks the window; see `GUI_TIMEOUT`."""
+        found: dict[str, Any] = self._command("state")
+        return found
+
+    def settle(self, timeout: float = GUI_TIMEOUT) -> None:
+        """Wait until everything that has arrived at the viewer is shown.
+
+        Raises
+        ------
+        zmqruntime.errors.RequestTimeout
+            It was not in time.
+        """
+        self._command("settle", timeout)
+
+    def screenshot(self, path: str | os.PathLike[str] | None = None, *, canvas_only: bool = False) -> bytes:
+        """Return a picture of the window as PNG.
+
+        Parameters
+        ----------
+        path : path, optional
+            Also write it there.
+        canvas_only : bool
+            Only the images, without the lists and buttons around.
+
+        Raises
+        ------
+        ScreenshotError
+            No picture can be taken or written.
+        """
+        if self._process is not None and self.endpoint.transport == "ipc":
+            return self._local_screenshot(path, canvas_only)
+        data = base64.b64decode(self._command("screenshot", canvas_only=canvas_only)["png"])
+        if path is not None:
+            try:
+                Path(path).write_bytes(data)
+            except OSError as error:
+                raise ScreenshotError(f"the picture cannot be written to {path}: {error.strerror}") from error
+        return data
+
+    def _local_screenshot(self, path: str | os.PathLike[str] | None, canvas_only: bool) -> bytes:
+        # Through a file: a control message has a limit, and a window full of noise is over it.
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="openhcs-picture-") as folder:
+            target = Path(folder) / "picture.png" if path is None else Path(path).absolute()
+            self._command("screenshot", path=str(target), canvas_only=canvas_only)
+            return target.read_bytes()
+
+    # ------------------------------------------------------------------ what goes to it
+    def sender(self, **options: Any) -> ImageSender:
+        """Return this process's one sender to it; see `polystore.streaming.ImageSender` for the options.
+
+        While the viewer still starts, images wait in this process within the sender's ``queue_bytes``.
+        """
+        from polystore.streaming.sender import sender_for
+
+        if self.server_key is not None:
+            options.setdefault("server_key", self.server_key)
+        return sender_for(self.endpoint, **options)
+
+    def queue_while_starting(self) -> None:
+        """Keep what this process sends from now on until the viewer is there; called by `launch`."""
+        sender = self.sender(starting=True)
+        sender.stream.expect()
+        threading.Thread(
+            target=self._watch_start, args=(sender,), name=f"start of {self.endpoint}", daemon=True
+        ).start()
+
+    def _watch_start(self, sender: ImageSender) -> None:
+        try:
+            self.wait_ready()
+        except (ViewerStartError, ViewerHungError, PeerError) as error:
+            logger.error("images for it are dropped: %s", error)
+            sender.stream.started(ok=False)
+
+    def _existing_sender(self) -> ImageSender | None:
+        from polystore.streaming.sender import existing_sender
+
+        return existing_sender(self.endpoint)
+
+    # ------------------------------------------------------------------ its start
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> Pong:
+        """Wait until its window is up; return its pong.
+
+        Raises
+        ------
+        ViewerStartError
+            Its process ended (with the reason it reported), or the window was not up in time.
+        ViewerHungError
+            It listened already, and does not answer any more.
+        """
+        begin = heard = moved = time.monotonic()
+        listening = False
+        with self._client(0.5) as client:
+            while True:
+                now = time.monotonic()
+                try:
+                    pong = check_protocol(client.ping())
+                except RequestTimeout:
+                    pong = None
+                if pong is not None:
+                    heard, listening = time.monotonic(), True
+                    if not pong.ready or pong.app_idle_ms < HUNG_AFTER * 1000:
+                        moved = heard
+                    if pong.ready and moved == heard:
+                        return pong
+                if self._process is not None and not self._process.is_alive():
+                    raise self._start_error("ended before its window was up")
+                quiet = time.monotonic() - min(heard, moved)
+                if quiet > HUNG_AFTER and (listening or self._listens()):
+                    raise self._hung(quiet if pong is None else (pong.app_idle_ms / 1000), pong is not None)
+                left = begin + timeout - time.monotonic()
+                if left <= 0:
+                    if self._process is None:
+                        raise ViewerUnreachableError(self._unreachable(timeout))
+                    raise self._start_error(f"was not ready within {timeout:g} s", waiting=True)
+                time.sleep(max(0.0, min(_POLL - (time.monotonic() - now), left)))
+
+    def is_starting(self) -> bool:
+        """Return whether its process was started and does not listen yet."""
+        return any(info.pid == self.pid and info.created == STARTING for info in list_connections(self.kind))
+
+    def _listens(self) -> bool:
+        """Return whether its own connection file says that it listens: from then on it has to answer."""
+        return any(info.pid == self.pid and info.created != STARTING for info in list_connections(self.kind))
+
+    def _start_error(self, what: str, *, waiting: bool = False) -> ViewerStartError:
+        text = f"the {self.kind} on {self.endpoint} (pid {self.pid}) {what}"
+        reason = ""
+        cause: BaseException | None = None
+        report = read_report(self.log) if self.log is not None else None
+        if report is not None:
+            reason = report.error
+            text = f"{text}: {report.error}: {report.message}"
+            kind = getattr(errors, report.error, None)
+            cause = kind(report.message) if isinstance(kind, type) and issubclass(kind, Exception) else None
+        elif waiting:
+            text += f"; wait longer (timeout=), or end it: {stop_command(self.port)}"
+        if self.log is not None:
+            text += f"; its log is {self.log}"
+            tail = log_tail(self.log) if report is None else ""
+            text += f", which ends with:\n{tail}" if tail else ""
+        error = ViewerStartError(text, reason=reason, log=self.log)
+        error.__cause__ = cause
+        return error
+
+    def _hung(self, seconds: float, answers: bool) -> ViewerHungError:
+        what = (
+            f"its window has not moved for {seconds:.0f} s"
+            if answers
+            else f"it has not answered for {seconds:.0f} s"
+        )
+        return ViewerHungError(
+            f"the {self.kind} on {self.endpoint} (pid {self.pid}) hangs: {what}; end it with "
+            f"'{stop_command(self.port)}' and launch again (its log is {self.log})"
+        )
+
+    def _unreachable(self, timeout: float) -> str:
+        port = self.port
+        return (
+            f"no {self.kind} answers on {self.endpoint} within {timeout:g} s; viewers are not started on other machines: run "
+            f"'openhcs-viewers launch {self.kind} --port {port}' there and open a tunnel with 'ssh -L {port}:localhost:{port} "
+            f"-L {self.endpoint.control_port}:localhost:{self.endpoint.control_port} {self.endpoint.host}', or see its firewall"
+        )
+
+    # ------------------------------------------------------------------ its end
+    def stop(self, *, force: bool = False, timeout: float = 10.0) -> str:
+        """End it: done when its process is gone.
+
+        Parameters
+        ----------
+        force : bool
+            When it does not end as asked: SIGTERM, then SIGKILL, to exactly the process of its connection file,
+            whoever launched it. A viewer that was started by this handle is ended that way in any case.
+        timeout : float
+            Seconds it gets for each step.
+
+        Returns
+        -------
+        str
+            ``"gone"`` (it had ended already), ``"asked"``, ``"terminated"`` or ``"killed"``.
+
+        Raises
+        ------
+        ViewerStopError
+            It did not end; the text holds the command that forces it.
+        """
+        if self._process is None:
+            return self._stop_remote()
+        if not self._process.is_alive():
+            return "gone"
+        if force or self.started:
+            patience = min(timeout, 3.0) if force else timeout
+            try:
+                return self._process.stop(patience, self._ask_to_end)
+            except ProcessError as error:
+                raise ViewerStopError(
+                    f"the {self.kind} on {self.endpoint} cannot be ended: {error}"
+                ) from error
+        try:
+            self._ask_to_end()
+        except PeerError as error:
+            raise ViewerStopError(f"{error}; end it with '{stop_command(self.port)}'") from error
+        if not self._process.wait(timeout):
+            raise ViewerStopError(
+                f"the {self.kind} on {self.endpoint} (pid {self.pid}) still runs {timeout:g} s after it was asked to end: "
+                f"'{stop_command(self.port)}'"
+            )
+        return "asked"
+
+    def _stop_remote(self) -> str:
+        try:
+            self._ask_to_end()
+        except PeerError as error:
+            raise ViewerStopError(
+                f"the {self.kind} on {self.endpoint} cannot be asked to end: {error}"
+            ) from error
+        return "asked"
+
+    def _ask_to_end(self) -> None:
+        with self._client(1.0) as client:
+            client.shutdown()
+
+    def _client(self, timeout: float) -> ControlClient:
+        return ControlClient(self.endpoint, timeout=timeout, server_key=self.server_key)
+
+    def _command(self, name: str, timeout: float = GUI_TIMEOUT, **params: Any) -> Any:
+        with self._client(timeout) as client:
+            try:
+                return client.command(name, timeout, **params)
+            except RemoteError as error:
+                kind = getattr(errors, error.code, None)
+                if isinstance(kind, type) and issubclass(kind, errors.ViewerError):
+                    raise kind(str(error)) from error
+                raise
+
+
+def stop_command(port: int) -> str:
+    """Return the command that ends the viewer on `port` whatever it does."""
+    return f"openhcs-viewers stop --force --port {port}"
