@@ -21,6 +21,7 @@ QUANTITIES = (
     ("latency_p50_memcpy_ratio", "until the receiver has it (p50)", "shorter is better"),
     ("sustained_memcpy_ratio", "sustained rate", "longer is better"),
 )
+OURS = ("ours", "copy", "empty")
 WORDS = {
     "ours": "this project",
     "empty": "this project, born in a slot",
@@ -95,7 +96,9 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
                 at += 1
                 lines.append((at, row))
         at += 1.2
-    margins = [Goal.parse(row.goal or "").margin(value) for _, row in lines for value in (row.value, *row.runs)]
+    shown = [(row, value) for _, row in lines for value in (row.value, *row.runs)]
+    shown += [(row, peer.value) for _, row in lines if (peer := by_name.get(_peer_of(row)))]
+    margins = [Goal.parse(row.goal or "").margin(value) for row, value in shown]
     left, right = min(0.5, 0.85 * min(margins)), max(2.5, 1.25 * min(FARTHEST, max(margins)))
     axes.set(xscale="log", xlim=(left, right), ylim=(at - 0.9, -0.7), yticks=[])
     axes.axvspan(left, 1, color=MISSED, alpha=0.06, lw=0)
@@ -109,7 +112,7 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
         axes.plot((1, x), (y, y), color=colour, lw=2.2, alpha=0.5, solid_capstyle="butt")
         axes.plot([min(goal.margin(run), FARTHEST) for run in row.runs], [y] * len(row.runs), "|", color=colour, ms=7, alpha=0.45)
         axes.plot(x, y, ">" if margin > FARTHEST else "o", color=colour, ms=7.5)
-        peer = by_name.get(row.name.replace("transport.", "transport.iceoryx2.", 1))
+        peer = by_name.get(_peer_of(row))
         if peer is not None:
             axes.plot(min(goal.margin(peer.value), FARTHEST), y, "D", mfc="white", mec=INK, ms=5.5, zorder=5)
         label = row.name.partition(".")[2].replace("_", " ").replace(".", "  ")
@@ -128,6 +131,10 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
     axes.set_xlabel(note + ("; \u25c7: iceoryx2" if any("iceoryx2" in name for name in by_name) else ""))
 
 
+def _peer_of(row: Row) -> str:
+    return f"transport.iceoryx2.{row.name.removeprefix('transport.')}"
+
+
 def _compared(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     """Return case -> variant -> quantity -> value, ours first, where there is something to compare with."""
     found: dict[str, dict[str, dict[str, float]]] = {case: {} for case in CASES}
@@ -137,25 +144,35 @@ def _compared(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
             variant = parts[1] if len(parts) == 4 else "ours"
             found[parts[-2]].setdefault(variant, {})[parts[-1]] = row.value
     return {
-        case: dict(sorted(entries.items(), key=lambda entry: (entry[0] not in ("ours", "empty", "copy"), entry[1].get("block_memcpy_ratio", 0))))
+        case: dict(sorted(entries.items(), key=lambda entry: (entry[0] not in OURS, entry[1].get("block_memcpy_ratio", 0.0))))
         for case, entries in found.items()
         if len(entries) > 1
     }
 
 
 def _draw_compared(axes: Any, entries: Mapping[str, Mapping[str, float]], quantity: str, title: str, *, names: bool) -> None:
-    values = [entry.get(quantity, 0.0) for entry in entries.values()]
-    colours = [MET if variant in ("ours", "empty", "copy") else OTHERS for variant in entries]
-    places = range(len(values))
-    smallest = min(value for value in values if value > 0)
-    left, right = min(0.5 * smallest, 0.5), 9 * max(*values, 1.0)
-    axes.barh(places, [value - left for value in values], left=left, color=colours, height=0.68)
+    """One line per variant, from memcpy (1) to its value."""
+    values = [entry.get(quantity, 1.0) for entry in entries.values()]
     axes.axvline(1, color=INK, lw=0.9)
-    axes.set(xscale="log", xlim=(left, right), ylim=(len(values) - 0.4, -0.6), xticks=[])
+    axes.set(xscale="log", xlim=(0.45 * min(*values, 1.0), 3.2 * max(*values, 1.0)), ylim=(len(values) - 0.4, -0.6), xticks=[])
     axes.minorticks_off()
-    for place, value in zip(places, values, strict=True):
-        axes.annotate(f"{rounded(float(f'{value:.3g}')):g}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5)
-    axes.set_yticks(list(places), [WORDS.get(variant, variant) for variant in entries] if names else [""] * len(values))
+    for place, (variant, value) in enumerate(zip(entries, values, strict=True)):
+        colour = MET if variant in OURS else FAINT
+        axes.axhline(place, color=OTHERS, alpha=0.25, lw=0.8, zorder=0)
+        axes.plot((1, value), (place, place), color=colour, lw=2.2, alpha=0.5, solid_capstyle="butt")
+        axes.plot(value, place, "o", color=colour, ms=6.5)
+        side, offset = ("left", 7) if value >= 1 else ("right", -7)
+        axes.annotate(
+            f"{value:.2g}",
+            (value, place),
+            xytext=(offset, 0),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=8.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+        )
+    axes.set_yticks(list(range(len(values))), [WORDS.get(variant, variant) for variant in entries] if names else [""] * len(values))
     axes.tick_params(length=0, labelcolor=INK)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=9, loc="left", color=FAINT)

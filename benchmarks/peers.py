@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.harness import ROOT
 from benchmarks.rows import BenchmarkError
@@ -28,6 +28,8 @@ class Peer:
         Its row's name, what to install, what to import.
     publisher, receiver : str
         Its classes of `benchmarks.peer_schemes`; no receiver where it brings its own.
+    rounds : int
+        Repetitions; fewer where starting takes ten seconds.
     python : str
         The interpreter it is installed for; empty until `available` made the environment.
     """
@@ -37,6 +39,7 @@ class Peer:
     module: str
     publisher: str
     receiver: str
+    rounds: int = 3
     python: str = ""
 
 
@@ -55,13 +58,14 @@ PEERS = (
         "benchmarks.peer_schemes:ImagezmqPublisher",
         "benchmarks.peer_schemes:ImagezmqReceiver",
     ),
-    Peer("ray", "ray>=2.40", "ray", "benchmarks.peer_schemes:RayPublisher", ""),
+    Peer("ray", "ray>=2.40", "ray", "benchmarks.peer_schemes:RayPublisher", "", rounds=2),
     Peer(
         "rerun",
         "rerun-sdk>=0.24",
         "rerun",
         "benchmarks.peer_schemes:RerunPublisher",
         "benchmarks.peer_schemes:RerunReceiver",
+        rounds=2,
     ),
 )
 
@@ -75,7 +79,7 @@ def available() -> list[Peer]:
         except BenchmarkError as error:
             print(f"transport: SKIPPED {peer.name}: {error}", flush=True)
             continue
-        found.append(Peer(peer.name, peer.requirement, peer.module, peer.publisher, peer.receiver, python))
+        found.append(replace(peer, python=python))
     return found
 
 

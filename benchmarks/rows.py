@@ -141,14 +141,17 @@ def rounded(value: float) -> float:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as text: those with a goal first, then those that inform."""
+    """Return the rows that have a goal as text, and how many only inform."""
     lines = []
-    width = max((len(row.name) for row in rows), default=0)
-    for row in sorted(rows, key=lambda row: row.goal is None):
+    goals = [row for row in rows if row.goal is not None]
+    width = max((len(row.name) for row in goals), default=0)
+    for row in goals:
         value = f"{rounded(row.value):>10g} {row.unit:<5}"
         spread = f"{rounded(min(row.runs)):g} to {rounded(max(row.runs)):g}" if len(row.runs) > 1 else ""
         verdict = "" if row.met is None else ("met" if row.met else "MISSED")
         lines.append(f"{row.name:<{width}} {value} {row.goal or '':<9} {verdict:<7} {spread}".rstrip())
+    if more := len(rows) - len(goals):
+        lines.append(f"({more} rows more, without a goal, are in bench.json)")
     return "\n".join(lines)
 
 

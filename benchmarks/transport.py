@@ -23,9 +23,9 @@ BUDGET_SECONDS = 240.0
 """No further round is begun after this."""
 
 CASES = {
-    "512": Case("512", size=512, batch=1, lockstep=300, saturated=1500),
-    "2048": Case("2048", size=2048, batch=1, lockstep=80, saturated=200),
-    "10x1024": Case("10x1024", size=1024, batch=10, lockstep=30, saturated=60, warmup=4),
+    "512": Case("512", size=512, batch=1, lockstep=300, burst=300),
+    "2048": Case("2048", size=2048, batch=1, lockstep=80, burst=40),
+    "10x1024": Case("10x1024", size=1024, batch=10, lockstep=30, burst=12, warmup=4),
 }
 
 GOALS = {
@@ -75,7 +75,7 @@ def run(options: Options) -> list[Row]:
     """
     variants = list(VARIANTS)
     if options.peers:
-        variants += [Variant(p.name, p.publisher, p.receiver, python=p.python, rounds=3) for p in peers.available()]
+        variants += [Variant(p.name, p.publisher, p.receiver, python=p.python, rounds=p.rounds) for p in peers.available()]
     results: Results = defaultdict(list)
     start = time.monotonic()
     rounds = 1 if options.quick else ROUNDS
@@ -86,7 +86,7 @@ def run(options: Options) -> list[Row]:
         plan = [(variant, CASES[case]) for variant in variants if number < variant.rounds for case in variant.cases]
         for variant, case in plan if number % 2 == 0 else reversed(plan):
             if options.quick:
-                case = replace(case, lockstep=case.lockstep // 5, saturated=case.saturated // 5)
+                case = replace(case, lockstep=case.lockstep // 5, burst=case.burst // 4)
             _measure(variant, case, results)
         _progress(number + 1, rounds, results, time.monotonic() - start)
     _print(results)
@@ -163,4 +163,5 @@ def _rows(results: Results) -> list[Row]:
             median_row(f"{name}.latency_p99", "us", (r.latency_p99 for r in runs)),
             median_row(f"{name}.sustained", "GB/s", (nbytes / r.sustained / 1e3 for r in runs)),
         ]
-    return rows
+    order = list(GOALS)
+    return sorted(rows, key=lambda row: order.index(row.name) if row.name in GOALS else len(order))

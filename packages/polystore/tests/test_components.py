@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import pickle
+import pickle  # noqa: TID251
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import errno
-import pickle
+import pickle  # noqa: TID251
 
 import pytest
 

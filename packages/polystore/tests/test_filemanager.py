@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
+import pickle  # noqa: TID251
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,17 +199,14 @@ def test_it_pickles(fm: FileManager, tmp_path: Path) -> None:
     assert again.backend("disk") is fm.backend("disk")
 
 
-def work(manager: FileManager, path: str) -> bool:
-    manager.save(example_image(), path, "disk")
-    return manager.exists(path, "memory")
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_it_works_in_every_kind_of_worker(tmp_path: Path, method: str) -> None:
     manager = FileManager()
     path = str(tmp_path / "a.tif")
     with multiprocessing.get_context(method).Pool(1) as pool:
-        assert pool.apply(work, (manager, path)) is False
+        pool.apply(manager.save, (example_image(), path, "disk"))
+        assert pool.apply(manager.exists, (path, "disk"))
+        assert not pool.apply(manager.exists, (path, "memory"))
     np.testing.assert_array_equal(manager.load(path, "disk"), example_image())
 
 

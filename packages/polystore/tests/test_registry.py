@@ -58,7 +58,7 @@ def test_listing_imports_nothing_and_get_imports_one(install: Install) -> None:
 
 def test_an_unknown_name_lists_the_known() -> None:
     registry = make(builtins={"disk": "os:sep", "memory": "os:sep"}, aliases={"ram": "memory"})
-    with pytest.raises(BackendNotFoundError, match="unknown plugin 'dsk'.*known: disk, memory.*did you mean 'disk'"):
+    with pytest.raises(BackendNotFoundError, match=r"unknown plugin 'dsk'.*known: disk, memory.*did you mean 'disk'"):
         registry.get("dsk")
     assert registry.get("ram") == os.sep
     assert registry.names() == ("disk", "memory")
@@ -66,8 +66,15 @@ def test_an_unknown_name_lists_the_known() -> None:
 
 
 def test_a_broken_plugin_harms_no_other(install: Install) -> None:
-    modules = {"ps_raises": "raise RuntimeError('no licence')\n", "ps_fine": "Fine = 1\n", "ps_needs": "import no_such_x\n"}
-    entries = {"raises": "ps_raises:X", "lacks": "ps_fine:X", "gone": "ps_nowhere:X", "needs": "ps_needs:X", "fine": "ps_fine:Fine"}
+    modules = {
+        "ps_raises": "raise RuntimeError('no licence')\n",
+        "ps_fine": "Fine = 1\n",
+        "ps_needs": "import no_such_x\n",
+    }
+    entries = {
+        "raises": "ps_raises:X", "lacks": "ps_fine:X", "gone": "ps_nowhere:X", "needs": "ps_needs:X",
+        "fine": "ps_fine:Fine",
+    }  # fmt: skip
     install("second", entries, modules)
     registry = make()
     assert registry.names() == tuple(sorted(entries))
@@ -111,7 +118,7 @@ def test_register_and_unregister() -> None:
     assert registry.get("mine") is str
     assert registry.names() == ("disk", "mine")
     assert registry.version > before
-    with pytest.raises(BackendClashError, match="registered by this program.*replace=True"):
+    with pytest.raises(BackendClashError, match=r"registered by this program.*replace=True"):
         registry.register("mine", int)
     with pytest.raises(BackendClashError, match="built in"):
         registry.register("disk", int)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,17 +17,14 @@ from zmqruntime.server import ZMQServer
 from zmqruntime.stream import Encoded, Encoder
 from zmqruntime.stream_receiver import Peer
 from zmqruntime.stream_sender import StreamSender
+from zmqruntime.testing import wait_until
 
 Until = Callable[..., None]
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> None:
+def waits(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> None:
     """Return when `condition` holds; fail after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < end, f"not within {timeout:g} s: {what or condition}"
-        pause.wait(0.005)
+    wait_until(condition, timeout, what)
 
 
 class Texts(Encoder[bytes]):
@@ -167,5 +163,5 @@ def rig(endpoint: Endpoint) -> Iterator[Rig]:
 
 @pytest.fixture
 def until() -> Until:
-    """See `wait_until`."""
-    return wait_until
+    """See `waits`."""
+    return waits

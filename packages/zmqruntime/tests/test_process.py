@@ -23,7 +23,9 @@ from zmqruntime.process import GuardedProcess, ServerProcess, process_start_time
 from zmqruntime.testing import wait_until
 
 SLEEPER = "import signal; signal.pause()"
-STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+)
 CHILD = """
 import os, signal, sys
 from zmqruntime.process import watch_lifeline
@@ -35,6 +37,10 @@ signal.pause()
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def state(pid: int) -> str:
@@ -77,7 +83,9 @@ class Parent:
     def __init__(self, code: str, tmp_path: Path, *arguments: str) -> None:
         script = tmp_path / f"parent-{time.monotonic_ns()}.py"
         script.write_text(textwrap.dedent(code))
-        self.process = subprocess.Popen([sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
+        )
 
     def read_pids(self) -> list[int]:
         assert self.process.stdout is not None
@@ -181,7 +189,11 @@ def test_a_terminal_that_closes_is_survived(tmp_path: Path, orphans: list[int], 
     )
     log, told = tmp_path / "log", tmp_path / "pid"
     shell = subprocess.Popen(
-        [sys.executable, str(script), str(log), str(told)], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        [sys.executable, str(script), str(log), str(told)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
     )
     os.close(slave)
     pid = int(wait_until(lambda: told.exists() and told.read_text().endswith("\n") and told.read_text(), 20))
@@ -198,18 +210,21 @@ def test_output_goes_to_a_private_log(tmp_path: Path, start: Callable[..., Serve
     log.parent.mkdir()
     log.write_text("before\n")
     log.chmod(0o644)
-    one = start(python("import sys; print('out'); print('err', file=sys.stderr); print(repr(sys.stdin.read()))"), log=log)
+    code = "import sys; print('out'); print('err', file=sys.stderr); print(repr(sys.stdin.read()))"
+    one = start(python(code), log=log)
     assert one.wait(10)
     assert set(log.read_text().split()) == {"before", "out", "err", "''"}
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert one.returncode == 0
 
 
-def test_environment_is_changed_not_replaced(tmp_path: Path, start: Callable[..., ServerProcess], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_changed_not_replaced(
+    tmp_path: Path, start: Callable[..., ServerProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZR_KEPT", "kept")
     monkeypatch.setenv("ZR_TAKEN", "taken")
     log = tmp_path / "log"
-    code = "import os; print(os.environ.get('ZR_KEPT'), os.environ.get('ZR_TAKEN'), os.environ.get('ZR_NEW'), os.getcwd())"
+    code = "import os; print(*map(os.environ.get, ('ZR_KEPT', 'ZR_TAKEN', 'ZR_NEW')), os.getcwd())"
     one = start(python(code), env={"ZR_NEW": "new", "ZR_TAKEN": None}, log=log, cwd=tmp_path)
     assert one.wait(10)
     assert log.read_text().split() == ["kept", "None", "new", str(tmp_path)]
@@ -236,20 +251,20 @@ def test_handles_are_forgotten_without_a_warning() -> None:
 @pytest.mark.parametrize("argv", [["/no/such/program"], ["no-such-program-anywhere"]])
 @pytest.mark.parametrize("detached", [True, False])
 def test_a_program_that_is_not_there(argv: list[str], detached: bool) -> None:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     with pytest.raises(ProcessStartError, match=argv[0]):
         ServerProcess.spawn(argv, detached=detached)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_descriptors() == descriptors
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     with pytest.raises(ProcessStartError, match="log"):
         ServerProcess.spawn(python("pass"), detached=False, log=tmp_path / "file" / "log")
     with pytest.raises(ProcessStartError, match="log"):
         ServerProcess.spawn(python("pass"), detached=True, log=tmp_path)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_descriptors() == descriptors
 
 
 def test_nothing_of_ours_is_inherited(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
@@ -286,11 +301,11 @@ def test_repeated_spawning_grows_nothing(start: Callable[..., ServerProcess]) ->
 
     cycle()
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("reap")])
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for _ in range(10):
         cycle()
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("reap")])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 # --------------------------------------------------------------------------- lifeline
@@ -308,15 +323,13 @@ wait_until(lambda: Path(sys.argv[1]).read_text() + Path(sys.argv[2]).read_text()
 
 
 def pipes_of(pid: int) -> set[str]:
-    links = set()
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        link = os.readlink(f"/proc/{pid}/fd/{name}")
-        if link.startswith("pipe:"):
-            links.add(link)
-    return links
+    links = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return {link for link in links if link.startswith("pipe:")}
 
 
-def test_children_end_with_a_killed_parent_and_do_not_hold_each_other(tmp_path: Path, orphans: list[int]) -> None:
+def test_children_end_with_a_killed_parent_and_do_not_hold_each_other(
+    tmp_path: Path, orphans: list[int]
+) -> None:
     parent = Parent(
         TWO_CHILDREN + "print(a.pid, b.pid, flush=True); signal.pause()",
         tmp_path,
@@ -335,7 +348,9 @@ def test_children_end_with_a_killed_parent_and_do_not_hold_each_other(tmp_path: 
     assert time.monotonic() - killed < 5
 
 
-def test_one_child_ends_while_its_sibling_and_a_fork_of_the_parent_live(tmp_path: Path, orphans: list[int]) -> None:
+def test_one_child_ends_while_its_sibling_and_a_fork_of_the_parent_live(
+    tmp_path: Path, orphans: list[int]
+) -> None:
     """The fork inherits every descriptor of its parent, and must let go of the lifelines at once."""
     parent = Parent(
         TWO_CHILDREN
@@ -359,7 +374,9 @@ signal.pause()
     assert same_process(*fork)
 
 
-def test_letting_go_of_a_lifeline_ends_that_child_only(tmp_path: Path, start: Callable[..., ServerProcess]) -> None:
+def test_letting_go_of_a_lifeline_ends_that_child_only(
+    tmp_path: Path, start: Callable[..., ServerProcess]
+) -> None:
     logs = [tmp_path / "a", tmp_path / "b"]
     first, second = [start(python(CHILD), detached=False, log=log) for log in logs]
     wait_until(lambda: [log.read_text() for log in logs] == ["up\n", "up\n"])
@@ -375,7 +392,7 @@ def test_letting_go_of_a_lifeline_ends_that_child_only(tmp_path: Path, start: Ca
 class _End:
     def __init__(self, lifeline: Lifeline) -> None:
         self.lifeline = lifeline
-        self.pipe = os.readlink(f"/proc/self/fd/{lifeline._write_end}")
+        self.pipe = str(Path(f"/proc/self/fd/{lifeline._write_end}").readlink())
 
 
 def _open_ends() -> list[_End]:
@@ -392,7 +409,9 @@ def _open_ends() -> list[_End]:
         "import ctypes; ctypes.PyDLL(None).sleep(1000)",
     ],
 )
-def test_a_child_that_does_not_end_itself_is_ended_after_the_grace(tmp_path: Path, orphans: list[int], hang: str) -> None:
+def test_a_child_that_does_not_end_itself_is_ended_after_the_grace(
+    tmp_path: Path, orphans: list[int], hang: str
+) -> None:
     child = f"""
 import os, signal, sys, threading
 from zmqruntime.process import watch_lifeline
@@ -409,7 +428,8 @@ while True:
         import signal, sys
         from zmqruntime.process import ServerProcess
         from zmqruntime.testing import wait_until
-        a = ServerProcess.spawn([sys.executable, "-c", {child!r}], detached=False, log=sys.argv[1], env={{"ZR_CALLED": sys.argv[2]}})
+        argv = [sys.executable, "-c", {child!r}]
+        a = ServerProcess.spawn(argv, detached=False, log=sys.argv[1], env={{"ZR_CALLED": sys.argv[2]}})
         wait_until(lambda: open(sys.argv[1]).read() == "up\\n", 20)
         print(a.pid, flush=True)
         signal.pause()
@@ -540,7 +560,9 @@ def test_attach_checks_the_identity(start: Callable[..., ServerProcess]) -> None
         ServerProcess.attach(one.pid, one.start_time)
 
 
-def test_without_pidfds_it_works_the_same(monkeypatch: pytest.MonkeyPatch, start: Callable[..., ServerProcess]) -> None:
+def test_without_pidfds_it_works_the_same(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[..., ServerProcess]
+) -> None:
     monkeypatch.delattr(os, "pidfd_open")
     one = start(python(SLEEPER))
     assert process.open_pidfd(one.pid, one.start_time) == -1
@@ -549,7 +571,9 @@ def test_without_pidfds_it_works_the_same(monkeypatch: pytest.MonkeyPatch, start
     assert not _identity.send_signal(one.pid, one.start_time, signal.SIGTERM)
 
 
-def test_a_process_of_another_user(monkeypatch: pytest.MonkeyPatch, start: Callable[..., ServerProcess]) -> None:
+def test_a_process_of_another_user(
+    monkeypatch: pytest.MonkeyPatch, start: Callable[..., ServerProcess]
+) -> None:
     one = start(python(SLEEPER))
 
     def refuse(*_: object) -> None:
@@ -609,7 +633,9 @@ def test_guard_ends_with_its_command() -> None:
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_guarded_command_dies_with_its_killed_owner(tmp_path: Path, orphans: list[int], stubborn: bool) -> None:
+def test_guarded_command_dies_with_its_killed_owner(
+    tmp_path: Path, orphans: list[int], stubborn: bool
+) -> None:
     ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
     log = tmp_path / "log"
     parent = Parent(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import pickle
+import pickle  # noqa: TID251 - to see that it refuses
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_saved_private_and_read_back(tmp_path: Path) -> None:
 
 def test_pyzmqs_own_files_are_read(tmp_path: Path) -> None:
     _, secret = zmq.auth.create_certificates(tmp_path, "name")
-    os.chmod(secret, 0o600)
+    Path(secret).chmod(0o600)
     assert KeyPair.load(secret).public == zmq.auth.load_certificate(secret)[0]
 
 
@@ -91,7 +91,9 @@ def test_public_key_alone(tmp_path: Path) -> None:
         KeyPair.load(path)
 
 
-@pytest.mark.parametrize("content", ["", "curve\n", 'public-key = "short"\nsecret-key = "short"\n', "x" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "curve\n", 'public-key = "short"\nsecret-key = "short"\n', "x" * 100_000]
+)
 def test_files_without_keys(tmp_path: Path, content: str) -> None:
     path = tmp_path / "key"
     path.write_text(content)
@@ -257,7 +259,12 @@ def test_two_lists_do_not_mix(endpoint: Endpoint) -> None:
     second = free_endpoint(endpoint.data_port + 1, endpoint.transport)
     other = {"server_key": SERVER.public, "keys": OTHER}
     with servers(endpoint, True), EchoServer(second, keys=ServerKeys(SERVER, [OTHER.public])):
-        for where, peer, welcome in ((endpoint, KNOWN, 1), (endpoint, other, 0), (second, KNOWN, 0), (second, other, 1)):
+        for where, peer, welcome in (
+            (endpoint, KNOWN, 1),
+            (endpoint, other, 0),
+            (second, KNOWN, 0),
+            (second, other, 1),
+        ):
             with ControlClient(where, timeout=5 if welcome else SHORT, **peer) as client:
                 if welcome:
                     client.ping()

@@ -390,6 +390,7 @@ def test_garbage_is_refused_and_counted_and_ends_the_session_it_came_in(rig: Any
     assert answer.code == "protocol"
     assert "protocol 1 message" in answer.message
     assert type(known.hello()) is Welcome
+    assert len(server.peers) == 1
     known.say(b"\xff")
     assert known.hear().code == "protocol"
     # What it said may have been items: the numbers do not go on.
@@ -428,6 +429,7 @@ def test_more_items_than_credits_end_the_session(rig: Any, raw: Any, until: Any)
     assert type(answer) is Refused
     assert "1 items where 0 of 4 credits are left" in answer.message
     assert not server.peers
+    assert len(server.gone) == 1
 
 
 def test_early_items_wait_for_their_turn_and_duplicates_are_refused(rig: Any, raw: Any, until: Any) -> None:
@@ -477,8 +479,11 @@ def test_a_handlers_bug_does_not_end_the_thread_that_answers(rig: Any, raw: Any,
     sender, other = raw(), raw()
     sender.hello("one")
     sender.items(0, b"x")
-    sender.hello("two")  # the old session is forgotten: detach
-    sender.say(Bye("two", 0))
+    # Nobody knows what became of it: the session is over, so that it counts as lost and nothing waits for ever.
+    assert sender.hear() == Refused("unknown-session", "the receiver stumbled over a message")
+    sender.hello("two")
+    sender.hello("three")  # the old session is forgotten: detach
+    sender.say(Bye("three", 0))
     other.hello()
     del server.items, server.detach
     other.items(0, b"y")

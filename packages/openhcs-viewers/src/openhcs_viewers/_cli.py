@@ -207,7 +207,7 @@ def _describe(handle: ViewerHandle) -> dict[str, Any]:
 
 
 def survey(handle: ViewerHandle) -> dict[str, Any]:
-    """Return what `list` says of a viewer. ``state`` is ready, starting, busy or silent; the last two do not respond."""
+    """Return what `list` says of a viewer: its ``state`` is ready, starting, busy or silent."""
     found: dict[str, Any] = {**_describe(handle), "state": "silent", "responsive": False, "queued": None}
     try:
         pong = handle.ping(timeout=1.0)

@@ -42,7 +42,7 @@ def find_images(paths: Sequence[str | os.PathLike[str]], *, thumbnails: bool = F
     """
     disk = FileManager()
     found: list[str] = []
-    for path in map(os.fspath, paths):
+    for path in [os.fspath(one) for one in paths]:
         if Path(path).is_dir():
             files = disk.list_files(path, "disk", extensions=IMAGE_SUFFIXES, recursive=True)
             found += [file for file in files if thumbnails or not _is_thumbnail(file)]

@@ -53,7 +53,8 @@ class Report:
         return {"healthy": self.healthy, "findings": [asdict(finding) for finding in self.findings]}
 
     def __str__(self) -> str:
-        lines, topic = [], ""
+        lines: list[str] = []
+        topic = ""
         width = max((len(finding.name) for finding in self.findings), default=0)
         for finding in self.findings:
             if finding.topic != topic:
@@ -163,7 +164,9 @@ def qt_pair(topic: str, name: str, version: str, python: tuple[int, int]) -> Fin
     """
     major, minor = (int(part) for part in version.split(".")[:2])
     if name.startswith("PySide6") and (major, minor) >= (6, 12) and python < (3, 12):
-        text = f"{version} on Python {python[0]}.{python[1]}: a bad pair, the viewer would abort after some thousand Qt calls"
+        text = (
+            f"{version} on Python {python[0]}.{python[1]}: a bad pair, it aborts after some thousand Qt calls"
+        )
         return Finding(topic, name, FAIL, text, "pip install 'PySide6-Essentials<6.12'")
     return Finding(topic, name, OK, version)
 

@@ -324,11 +324,11 @@ class ViewerHandle:
         )
 
     def _unreachable(self, timeout: float) -> str:
-        port = self.port
+        port, control = self.port, self.endpoint.control_port
         return (
-            f"no {self.kind} answers on {self.endpoint} within {timeout:g} s; viewers are not started on other machines: run "
-            f"'openhcs-viewers launch {self.kind} --port {port}' there and open a tunnel with 'ssh -L {port}:localhost:{port} "
-            f"-L {self.endpoint.control_port}:localhost:{self.endpoint.control_port} {self.endpoint.host}', or see its firewall"
+            f"no {self.kind} answers on {self.endpoint} within {timeout:g} s, and none is started on another machine: "
+            f"run 'openhcs-viewers launch {self.kind} --port {port}' there and open a tunnel with "
+            f"'ssh -L {port}:localhost:{port} -L {control}:localhost:{control} {self.endpoint.host}'"
         )
 
     # ------------------------------------------------------------------ its end
@@ -371,7 +371,7 @@ class ViewerHandle:
             raise ViewerStopError(f"{error}; end it with '{stop_command(self.port)}'") from error
         if not self._process.wait(timeout):
             raise ViewerStopError(
-                f"the {self.kind} on {self.endpoint} (pid {self.pid}) still runs {timeout:g} s after it was asked to end: "
+                f"the {self.kind} on {self.endpoint} (pid {self.pid}) still runs {timeout:g} s after it was asked to: "
                 f"'{stop_command(self.port)}'"
             )
         return "asked"

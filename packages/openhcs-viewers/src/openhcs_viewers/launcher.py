@@ -204,7 +204,7 @@ def _find(
             holder = holder_of(endpoint)
         if port is not None:
             raise PortTakenError(
-                f"port {port} (or {port + CONTROL_OFFSET}, its control channel) on {endpoint.transport} is taken by {holder}; "
+                f"port {port} (or {port + CONTROL_OFFSET}, for control) on {endpoint.transport} is taken by {holder}; "
                 f"the next free pair is {_next_free(endpoint, running)}: give that port, or none"
             )
         logger.info("port %d is taken by %s: trying the next pair", candidate, holder)

@@ -116,7 +116,7 @@ def _planes(pixels: np.ndarray[Any, Any], axes: str | None, key: ImageKey) -> li
         or set(leading) - set(AXES)
     ):
         raise ProjectionError(
-            f"axes={axes!r} does not fit an array of shape {pixels.shape}: give one letter per axis, each once ({known})"
+            f"axes={axes!r} does not fit an array of shape {pixels.shape}: give a letter per axis, each once ({known})"
         )
     return [
         (pixels[index], key.replace(**{AXES[letter]: at for letter, at in zip(leading, index, strict=True)}))

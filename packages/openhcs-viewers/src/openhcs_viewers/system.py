@@ -7,6 +7,7 @@ import glob
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -81,7 +82,7 @@ def _library(name: str) -> bool:
     return True
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Any], bool]] = {
     "command": lambda name: shutil.which(name) is not None,
     "library": _library,
     "file": lambda patterns: any(glob.glob(pattern) for pattern in patterns),

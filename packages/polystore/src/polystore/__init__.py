@@ -49,8 +49,7 @@ _HOMES = {
     "register_backend": "backends",
 }
 
-__all__ = [
-    "ROI",
+__all__ = [  # noqa: RUF022  # as sorted() gives it, for whoever looks a name up
     "Backend",
     "BackendNotFoundError",
     "Component",
@@ -64,6 +63,7 @@ __all__ = [
     "ImageSender",
     "MissingExtraError",
     "PolystoreError",
+    "ROI",
     "StorageBackend",
     "StreamingBackend",
     "VFSConfig",

@@ -223,7 +223,7 @@ def looks_like_number(text: str) -> bool:
 
 
 @given(
-    st.lists(st.sampled_from(["well", "n", "ärea", "a,b", 'q"', "line\nbreak"]), min_size=1, max_size=4, unique=True),
+    st.lists(st.sampled_from(["well", "n", "ärea", "a,b", 'q"', "line\nbreak", "c\rr"]), min_size=1, max_size=4, unique=True),
     st.data(),
     st.sampled_from(["t.csv", "t.tsv"]),
 )

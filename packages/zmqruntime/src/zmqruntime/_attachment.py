@@ -280,13 +280,15 @@ class Attachment:
                 if now - self._heard > self._timeouts.silence:
                     self.lose("no answer to its note")
             elif now - self._helloed > (_HELLO_EVERY if self.error is None else 4 * _HELLO_EVERY):
-                self._helloed = now
-                self._hello()
+                if self._hello():
+                    self._helloed = now
             return
         quiet = now - self._heard
         if quiet > self._timeouts.ping_interval and now - self._asked > self._timeouts.ping_interval:
             self._asked = now
-            self._try_send(AreYouThere(int(now * 1000) & 0x7FFFFFFF))
+            if not self._try_send(AreYouThere(int(now * 1000) & 0x7FFFFFFF)):
+                self.lose("the connection broke")
+                return
         if quiet > self._timeouts.silence and self.state == "attached":
             # What was read last may be older than the silence: look once more before saying so.
             self.drain()
@@ -311,11 +313,11 @@ class Attachment:
         self.seq = 0
         connect(self._sock, self.endpoint.data_url, self._curve)
 
-    def _hello(self) -> None:
+    def _hello(self) -> bool:
         pid, start_time = self_identity()
         body = msgspec.Raw(self._encoder.hello())
         version = (PROTOCOL_VERSION, OLDEST_PROTOCOL)
-        self._try_send(Hello(*version, self._session, pid, start_time, host_id(), self._name, body))
+        return self._try_send(Hello(*version, self._session, pid, start_time, host_id(), self._name, body))
 
     def lose(self, why: str) -> None:
         """The receiver is gone: tell the owner, start over."""

@@ -13,7 +13,8 @@ What is not:
 
 * A message that was taken is not yet delivered: it is lost with the publisher's process, with the
   subscriber's, and with the connection between them (then it shows in `missed`).
-* A message published while nobody subscribes goes nowhere. A late subscriber begins with the next one.
+* A message published while nobody subscribes goes nowhere. A late subscriber begins with the next one, and
+  one whose connection broke subscribes anew when its thread is next in `recv`.
 * One subscriber that does not read holds up all: its queue fills, then `PeerBusyError`. One whose whole
   process is stopped or cut off is disconnected after `HEARTBEAT_TIMEOUT_MS`, and the others go on.
 

@@ -5,6 +5,7 @@
     - EndpointFormatError (also ValueError)
     - IpcPathError (also ValueError)
     - AddressInUseError (also OSError)
+    - EndpointUnusableError (also OSError)
     - InsecureBindError (also PermissionError)
   + ProtocolError (also ValueError)
     - VersionMismatchError
@@ -34,6 +35,7 @@ __all__ = [
     "ConnectionFileError",
     "EndpointError",
     "EndpointFormatError",
+    "EndpointUnusableError",
     "HandshakeTimeout",
     "InsecureBindError",
     "IpcPathError",
@@ -74,6 +76,10 @@ class IpcPathError(EndpointError, ValueError):
 
 class AddressInUseError(EndpointError, OSError):
     """Another process already listens on the endpoint."""
+
+
+class EndpointUnusableError(EndpointError, OSError):
+    """Nobody can listen on the endpoint here: no such interface, folder or permission."""
 
 
 class InsecureBindError(EndpointError, PermissionError):

@@ -11,6 +11,7 @@ import os
 import socket as stdlib_socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from zmqruntime.config import Endpoint
-from zmqruntime.errors import AddressInUseError
+from zmqruntime.errors import AddressInUseError, EndpointUnusableError
 from zmqruntime.security import require_key_for
 
 if TYPE_CHECKING:
@@ -138,6 +139,10 @@ def _binding_alone(path: str) -> Iterator[None]:
         os.close(lock)
 
 
+BIND_PATIENCE = 0.5
+"""Seconds to wait for an address to become free: libzmq closes a listener a moment after its socket."""
+
+
 def bind(sock: zmq.Socket[bytes], url: str, endpoint: Endpoint, curve: Curve = NO_CURVE) -> None:
     """Bind `sock` to `url`, one of the two of `endpoint`.
 
@@ -147,27 +152,41 @@ def bind(sock: zmq.Socket[bytes], url: str, endpoint: Endpoint, curve: Curve = N
         The endpoint can be reached from other machines and there is no key.
     AddressInUseError
         Another process listens there. Its process is left alone.
+    EndpointUnusableError
+        No process can listen there: no such interface or folder.
     """
     require_key_for(endpoint, curve.keys)
     curve.apply_server(sock)
-    if url.startswith("ipc://"):
+    end = time.monotonic() + BIND_PATIENCE
+    while True:
+        try:
+            _bind(sock, url)
+        except AddressInUseError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _bind(sock: zmq.Socket[bytes], url: str) -> None:
+    taken = f"{url} is in use by another process: choose another port, or stop that one"
+    try:
+        if not url.startswith("ipc://"):
+            sock.bind(url)
+            return
         path = url[len("ipc://") :]
         with _binding_alone(path):
             if ipc_path_is_live(path):
-                raise AddressInUseError(
-                    f"{url} is in use by another process: choose another port, or stop that one"
-                )
+                raise AddressInUseError(taken)
             sock.bind(url)
             os.chmod(path, 0o600)
-        return
-    try:
-        sock.bind(url)
     except zmq.ZMQError as error:
         if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
-            raise AddressInUseError(
-                f"{url} is in use by another process: choose another port, or stop that one"
-            ) from error
-        raise AddressInUseError(f"cannot listen on {url}: {error}") from error
+            raise AddressInUseError(taken) from error
+        raise EndpointUnusableError(f"cannot listen on {url}: {error}") from error
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise EndpointUnusableError(f"cannot listen on {url}: {error}; set ZMQRUNTIME_DIR to a folder of yours") from error
 
 
 def connect(sock: zmq.Socket[bytes], url: str, curve: Curve = NO_CURVE) -> None:

@@ -444,11 +444,12 @@ class StreamSender(Generic[T]):
 
     def on_lost(self, why: str) -> None:
         """See `zmqruntime._attachment.Owner`."""
-        if self._unresolved or self._attachment.state != "connecting":
-            logger.warning(
-                "lost %s (%s): %d items were on their way", self.endpoint, why, len(self._unresolved)
-            )
-        self._lost += len(self._unresolved)
+        lost = len(self._unresolved)
+        if lost or self._attachment.state != "connecting":
+            # Closing a receiver that has everything is how a session usually ends: nothing to warn of.
+            level = logging.WARNING if lost else logging.INFO
+            logger.log(level, "lost %s (%s): %d items were on their way", self.endpoint, why, lost)
+        self._lost += lost
         self._unresolved.clear()
         self._uncredited.clear()
         self._credits = self._frame_bytes = 0

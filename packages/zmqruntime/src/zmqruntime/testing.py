@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -29,7 +30,7 @@ import zmq
 from zmqruntime.client import ControlClient
 from zmqruntime.config import Endpoint
 from zmqruntime.discovery import ConnectionInfo, free_endpoint, is_free, remove_connection, write_connection
-from zmqruntime.errors import AddressInUseError, RemoteError
+from zmqruntime.errors import AddressInUseError, PeerError, RemoteError
 from zmqruntime.handshake import self_identity, wait_until_ready
 from zmqruntime.messages import CREDIT, DISPLAYED
 from zmqruntime.process import ServerProcess, watch_lifeline
@@ -181,15 +182,20 @@ def echo_process(
     **client
         `server_key` and `keys` for asking whether it is ready.
     """
-    process = ServerProcess.spawn(echo_command(endpoint, *options), detached=detached, env=env, log=log)
-    try:
-        wait_until_ready(endpoint, 20, process.is_alive, **client)
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
+    with tempfile.TemporaryDirectory(prefix="echo-") as folder:
+        output = Path(log or f"{folder}/log")
+        process = ServerProcess.spawn(echo_command(endpoint, *options), detached=detached, env=env, log=output)
+        try:
+            try:
+                wait_until_ready(endpoint, 20, process.is_alive, **client)
+            except PeerError as error:
+                said = output.read_text(errors="replace")[-4000:]
+                raise AssertionError(f"{error}; exit code {process.returncode}, it said: {said}") from error
+            yield process
+        finally:
             if process.is_alive():
-                os.kill(process.pid, getattr(signal, "SIGCONT", 0))
-        process.stop()
+                os.kill(process.pid, getattr(signal, "SIGCONT", 0))  # a stopped one cannot end itself
+            process.stop(2.0)
 
 
 def fault_env(point: str, hit: int = 1) -> dict[str, str]:
@@ -319,7 +325,7 @@ class ServerTests(ABC):
         with self.running(tmp_path) as (server, _):
             endpoint = server.endpoint
         server.stop()
-        assert is_free(endpoint)
+        wait_until(lambda: is_free(endpoint), message="the address is free")
         with self.make_server(endpoint), ControlClient(endpoint, timeout=5.0) as client:
             client.ping()
 

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openhcs_viewers.demo.analysis import construct_path
 from openhcs_viewers.demo.pipeline import FieldResult, Job, Look, Step, StepKind, ViewerTarget, WorkerReport
+from openhcs_viewers.demo.plate import PlateImage
 from polystore import FileManager
 from polystore.backends.napari_stream import NapariStreamingBackend
-from polystore.components import ImageKey
+from polystore.components import Component, ImageKey
 from polystore.streaming import ImageSender, sender_for
 from zmqruntime.errors import StreamError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from openhcs_viewers.demo.plate import FieldImages, PlateImage
+    from openhcs_viewers.demo.plate import FieldImages
+    from polystore.projection.spec import DisplaySpec
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class _Batch:
     look: Look
     kind: str = "image"
     store: str | None = None
+    follow: bool = False
 
 
 class FieldWorker:
@@ -110,9 +112,12 @@ class FieldWorker:
         if step.function is not None:
             made = [step.function(array, **step.params) for array in arrays]
         if step.function is not None or step.backend is not None:
-            paths = [construct_path(self._metadata(image.key, field), f"{step.name}.tif") for image in images]
+            # Under the names the microscope gave, in a folder per step: what a step makes is a plate again.
+            folder = self.job.output / field.plate / step.name
+            paths = [str(folder / os.path.relpath(image.path, field.root)) for image in images]
         stacks = any(image.key.z is not None for image in images)
-        for group in _batches(images):
+        spotlight = self.job.spotlight == field.place
+        for group, looked_at in _batches(images, spotlight):
             key = images[group[0]].key
             batch = _Batch(
                 name=f"{step.name}_projection" if stacks and key.z is None else step.name,
@@ -121,44 +126,40 @@ class FieldWorker:
                 paths=[paths[at] for at in group],
                 look=self.job.looks.get((field.plate, index, key.channel), _PLAIN),
                 store=step.backend,
+                follow=looked_at,
             )
             self._save(index, step, field, batch)
         return made
 
     def _counted(
         self, step: Step, field: FieldImages, images: Sequence[PlateImage], arrays: Sequence[Any]
-    ) -> tuple[ImageKey, NDArray[Any]] | None:
-        """The image to count in: the microscope's projection of the channel, else the maximum over z."""
+    ) -> tuple[PlateImage, NDArray[Any]] | None:
+        """The image to count in, the microscope's projection of the channel or else the maximum over z, and its
+        place in the plate, without channel and z; the path is that of the first image in it."""
         channel = step.channel if step.channel is not None else self.job.counted.get(field.plate)
-        planes = [
-            (image.key, array)
-            for image, array in zip(images, arrays, strict=True)
-            if image.key.channel == channel
-        ]
+        planes = [one for one in zip(images, arrays, strict=True) if one[0].key.channel == channel]
         if not planes:
             _log.warning(
                 "%s has no channel %r: step %r counts nothing there", field.title, channel, step.name
             )
             return None
-        key = planes[0][0].replace(channel=None, z=None)
-        flat = [array for plane, array in planes if plane.z is None]
-        return key, flat[0] if flat else np.maximum.reduce([array for _, array in planes])
+        planes = [one for one in planes if one[0].key.z is None][:1] or planes
+        first = planes[0][0]
+        image = np.maximum.reduce([array for _, array in planes])
+        return PlateImage(first.path, first.key.replace(channel=None, z=None)), image
 
     def _count(
-        self, index: int, step: Step, field: FieldImages, chosen: tuple[ImageKey, NDArray[Any]]
+        self, index: int, step: Step, field: FieldImages, chosen: tuple[PlateImage, NDArray[Any]]
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        key, image = chosen
-        metadata = self._metadata(key, field)
+        place, image = chosen
+        metadata = {"output": str(self.job.output / field.plate), **place.key.as_dict()}
         function: Any = step.function
         labels, results = function(
             image, self.filemanager, metadata, backend=step.backend or "disk", **step.params
         )
-        path = construct_path(metadata, "labeled.tif")
-        self._save(index, step, field, _Batch(step.name, [key], [labels], [path], _PLAIN, kind="labels"))
+        batch = _Batch(step.name, [place.key], [labels], [place.path], _PLAIN, kind="labels")
+        self._save(index, step, field, batch)
         return labels, results
-
-    def _metadata(self, key: ImageKey, field: FieldImages) -> dict[str, Any]:
-        return {"output": str(self.job.output / field.plate), **key.as_dict()}
 
     # -- stores and viewers
 
@@ -179,7 +180,7 @@ class FieldWorker:
                     step_index=index,
                     step_name=batch.name,
                     components=[self._components(key, field) for key in batch.keys],
-                    config=self._display(target, field, batch.look),
+                    config=self._display(target, field, batch),
                     kind=batch.kind,
                     contrast=batch.look.contrast,
                 )
@@ -193,13 +194,18 @@ class FieldWorker:
             self.filemanager.save_batch(batch.arrays, batch.paths, stores)
 
     def _components(self, key: ImageKey, field: FieldImages) -> dict[str, Any]:
-        return (key.replace(plate=field.plate) if self.job.name_plates else key).as_dict()
+        """All components, those the image has none of as None: what its file name says does not count then."""
+        placed = {which.value: key.get(which) for which in Component}
+        return {**placed, "plate": field.plate} if self.job.name_plates else placed
 
-    def _display(self, target: ViewerTarget, field: FieldImages, look: Look) -> Any:
+    def _display(self, target: ViewerTarget, field: FieldImages, batch: _Batch) -> DisplaySpec:
         display = target.display
-        scale = display.scale or self.job.scales.get(field.plate)
-        colormap = look.colormap if display.colormap == "auto" else display.colormap
-        return replace(display, colormap=colormap, scale=scale)
+        return replace(
+            display,
+            colormap=batch.look.colormap if display.colormap == "auto" else display.colormap,
+            scale=display.scale or self.job.scales.get(field.plate),
+            follow=display.follow or batch.follow,
+        )
 
     def _given(self) -> Counter[str]:
         """How many images each viewer was given or refused so far, by viewer."""
@@ -208,15 +214,26 @@ class FieldWorker:
         return given
 
 
-def _batches(images: Sequence[PlateImage]) -> list[list[int]]:
-    """Indices of images that go in one batch: one channel's projection, or one channel's stack.
+def _batches(images: Sequence[PlateImage], spotlight: bool) -> list[tuple[list[int], bool]]:
+    """Indices of images that go in one batch, one channel's projection or stack, and whether sliders follow it.
 
-    Projections first: what comes later lies on top, and stacks are what the sliders are for.
+    Projections first: what comes later lies on top, and stacks are what the sliders are for. In the spotlight the
+    middle plane of a full stack goes last and alone, and the sliders move there: it is the one in focus.
     """
     groups: dict[tuple[bool, Any], list[int]] = {}
     for at, image in enumerate(images):
         groups.setdefault((image.key.z is not None, image.key.channel), []).append(at)
-    return [groups[place] for place in sorted(groups, key=lambda place: place[0])]
+    deepest = max(map(len, groups.values()))
+    batches = []
+    for place in sorted(groups, key=lambda place: place[0]):
+        group = groups[place]
+        if spotlight and len(group) == deepest:
+            middle = group.pop(len(group) // 2)
+            batches += [(group, False)] if group else []
+            batches.append(([middle], True))
+        else:
+            batches.append((group, False))
+    return batches
 
 
 def _intensities(

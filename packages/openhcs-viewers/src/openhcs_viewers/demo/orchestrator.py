@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from openhcs_viewers.demo._pool import Outcome
     from openhcs_viewers.demo.plate import FieldImages
     from openhcs_viewers.handle import ViewerHandle
+    from polystore.components import Value
 
 FLUSH_SECONDS = 60.0
 """How long the end of a run waits for outcomes of images on their way, per viewer."""
@@ -139,7 +140,7 @@ class PipelineOrchestrator:
         targets = (*self._launch(), *self.viewers)
         plates = self._read()
         job = self._job(plates, targets)
-        tasks = [field for plate in plates for field in plate.fields()]
+        tasks = _in_order(plates, job)
         from openhcs_viewers.demo import _worker
 
         run = _Run(job)
@@ -151,9 +152,8 @@ class PipelineOrchestrator:
                     progress(outcome.task, outcome.value)
             for report in pool.each(_worker.report, FLUSH_SECONDS):
                 run.close(report)
-        order = {id(task): at for at, task in enumerate(tasks)}
-        results = sorted(run.results.items(), key=lambda item: order[item[0]])
-        fields = tuple(result for _, result in results)
+        places = [field.place for plate in plates for field in plate.fields()]
+        fields = tuple(run.results[place] for place in places if place in run.results)
         write_results(job, plates, fields)
         return RunResult(
             self.output,
@@ -218,7 +218,23 @@ class PipelineOrchestrator:
             looks=looks,
             scales={plate.name: plate.scale for plate in plates},
             name_plates=len(plates) > 1,
+            spotlight=_spotlight(plates[0]),
         )
+
+
+def _spotlight(plate: Plate) -> tuple[Value | None, ...]:
+    """A field in the middle of a well two thirds of the way through the plate: controls tend to be at its edges."""
+    fields = plate.fields()
+    wells = list(dict.fromkeys(field.well for field in fields))
+    chosen = wells[min(len(wells) - 1, round(0.7 * len(wells)))]
+    there = [field.place for field in fields if field.well == chosen]
+    return there[len(there) // 2]
+
+
+def _in_order(plates: Sequence[Plate], job: Job) -> list[FieldImages]:
+    """All fields, that in the spotlight first: there is something to look at from the start."""
+    fields = [field for plate in plates for field in plate.fields()]
+    return sorted(fields, key=lambda field: field.place != job.spotlight)
 
 
 class _Run:
@@ -226,7 +242,7 @@ class _Run:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.results: dict[int, FieldResult] = {}
+        self.results: dict[tuple[Value | None, ...], FieldResult] = {}
         self.failures: list[str] = []
         self.workers: dict[int, None] = {}
         self._given: dict[int, Counter[str]] = {}  # by worker, images given to each viewer so far
@@ -239,7 +255,7 @@ class _Run:
         self.workers[outcome.worker] = None
         given = self._given.setdefault(outcome.worker, Counter())
         if outcome.value is not None:
-            self.results[id(outcome.task)] = outcome.value
+            self.results[outcome.task.place] = outcome.value
             given.update(outcome.value.sent)
             for kind, reason in outcome.value.failures.items():
                 self._give_up(kind, reason)

@@ -151,6 +151,8 @@ class Job:
         Of each plate, the pixel size (y, x) in um or None.
     name_plates
         Whether images need their plate's name to be told apart.
+    spotlight
+        Plate, well, field and t of the field the viewers' sliders move to; None moves none.
     """
 
     run: str
@@ -161,6 +163,7 @@ class Job:
     looks: Mapping[tuple[str, int, Value | None], Look]
     scales: Mapping[str, tuple[float, float] | None]
     name_plates: bool = False
+    spotlight: tuple[Value | None, ...] | None = None
 
     def images_streamed(self, images: FieldImages) -> int:
         """How many images one field sends to each viewer."""

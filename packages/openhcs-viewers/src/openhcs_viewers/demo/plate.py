@@ -67,10 +67,16 @@ class FieldImages:
     """
 
     plate: str
+    root: str
     well: Value | None
     field: Value | None
     t: Value | None
     images: tuple[PlateImage, ...]
+
+    @property
+    def place(self) -> tuple[Value | None, ...]:
+        """Plate, well, field and t."""
+        return (self.plate, self.well, self.field, self.t)
 
     @property
     def title(self) -> str:
@@ -123,7 +129,9 @@ class Plate:
         groups: dict[tuple[Value | None, Value | None, Value | None], list[PlateImage]] = {}
         for image in self.images:
             groups.setdefault((image.key.well, image.key.field, image.key.t), []).append(image)
-        return [FieldImages(self.name, *place, tuple(images)) for place, images in groups.items()]
+        return [
+            FieldImages(self.name, str(self.root), *place, tuple(images)) for place, images in groups.items()
+        ]
 
     def describe(self) -> str:
         """What was found, in one paragraph for people."""

@@ -51,6 +51,7 @@ class NapariViewer(Viewer):
         self._own = model is None
         self._shown: dict[str, Any] = {}
         self._sliders: Any = None
+        self._caption: Any = None
         self._pump: Any = None
         self._timer: Any = None
         self._stale: dict[str, None] = {}
@@ -63,6 +64,7 @@ class NapariViewer(Viewer):
         """See `Viewer.open`. Takes one to four seconds the first time in a process."""
         from napari import Viewer as NapariWindow
 
+        from openhcs_viewers.napari._caption import Caption
         from openhcs_viewers.napari._sliders import Sliders
 
         self.title = title
@@ -71,9 +73,7 @@ class NapariViewer(Viewer):
             self._model = NapariWindow(title=title, show=True)
             warm_up(self._model)
         self._sliders = Sliders(self._model, self.scene, self._moved)
-        overlay = self._model.canvas.overlays.text
-        overlay.position = "top_left"
-        overlay.font_size = 12
+        self._caption = Caption(self._model)
         self._model.layers.events.removed.connect(self._on_removed)
 
     def start(self, pump: Callable[[], None], heartbeat: Callable[[], None] | None = None) -> None:
@@ -116,6 +116,7 @@ class NapariViewer(Viewer):
         if self._closed or self._model is None:
             raise ViewerClosedError("the window is closed: no picture can be taken of it")
         try:
+            self._caption.flush()
             picture = np.asarray(self._model.screenshot(canvas_only=canvas_only, flash=False))
         except (OSError, RuntimeError, ValueError) as error:
             raise ScreenshotError(f"no picture of the window {self.title!r} can be taken: {error}") from error
@@ -128,7 +129,7 @@ class NapariViewer(Viewer):
         if self._closed:
             return
         self._closed = True
-        for part in (self._pump, self._timer):
+        for part in (self._pump, self._timer, self._caption):
             if part is not None:
                 part.stop()
         model, self._removing = self._model, True
@@ -238,11 +239,7 @@ class NapariViewer(Viewer):
 
     def _moved(self) -> None:
         """After the sliders moved: the words in the corner, and the regions of interest that belong there."""
-        text = self._sliders.text()
-        overlay = self._model.canvas.overlays.text
-        if overlay.text != text:
-            overlay.text = text
-            overlay.visible = bool(text)
+        self._caption.show(self._sliders.text())
         for shown in self._shown.values():
             if shown.rois is not None:
                 shown.rois.fill(self._sliders.position)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
+from numbers import Real
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 from polystore.abc import StreamingBackend
 from polystore.components import ImageKey
@@ -24,6 +25,7 @@ from polystore.streaming.messages import KINDS, BatchContext, StreamItem
 from polystore.streaming.runs import default_run
 
 if TYPE_CHECKING:
+    from polystore.streaming.sender import ImageSender
     from zmqruntime.config import Endpoint
     from zmqruntime.stream import SendReport
 
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 DATA_SUFFIXES = frozenset({".csv", ".json", ".tsv", ".txt", ".xlsx", ".parquet"})
 """Files that hold tables and text. A table has an array's protocol too, and would be shown as a picture."""
+
+ROI_ENDINGS = (".roi.zip", "_rois.zip", ".zip", ".roi", ".json", ".csv")
+"""What the names of files with regions end in, the longer ones first."""
 
 DEFAULT_SPEC = DisplaySpec()
 
@@ -100,10 +105,6 @@ class StreamBackend(StreamingBackend):
         self._options = {name: value for name, value in options.items() if value is not None}
         self._strangers = 0
 
-    def save(self, data: Any, file_path: str | os.PathLike[str], **options: Any) -> SendReport:
-        """Send one image, label image or list of regions; see `save_batch`."""
-        return self.save_batch([data], [file_path], **options)
-
     def save_batch(
         self,
         data_list: Sequence[Any],
@@ -123,6 +124,7 @@ class StreamBackend(StreamingBackend):
         deferred: bool = False,
         kind: str | Sequence[str] = "image",
         contrast: tuple[float, float] | Sequence[tuple[float, float] | None] | None = None,
+        **unknown: Any,
     ) -> SendReport:
         """Send images to the viewer, in order; each is shown or counted, and the pipeline is not held up.
 
@@ -164,7 +166,13 @@ class StreamBackend(StreamingBackend):
             Something in the batch is no image: nothing of it is sent.
         zmqruntime.errors.SendTimeout
             Policy ``block`` and no viewer took an image within the deadline.
+        TypeError
+            An option no viewer knows.
         """
+        if unknown:
+            raise TypeError(
+                f"a viewer knows no option {', '.join(map(repr, unknown))}; see the documentation of save_batch"
+            )
         count = len(data_list)
         each_components = _each("components", components, count, Mapping)
         each_kind = _each("kinds", kind, count, str)
@@ -208,7 +216,7 @@ class StreamBackend(StreamingBackend):
             transport=transport or "",
         )
 
-    def _sender(self, host: str | None, port: int | None, transport: str | None, config: Any) -> Any:
+    def _sender(self, host: str | None, port: int | None, transport: str | None, config: Any) -> ImageSender:
         from polystore.streaming.sender import sender_for
 
         return sender_for(self.endpoint_for(host, port, transport, config), **self._options)
@@ -222,14 +230,14 @@ class StreamBackend(StreamingBackend):
         contrast: tuple[float, float] | None,
     ) -> StreamItem:
         text = os.fspath(path)
-        key, name, known = key_of_path(text)
+        regions = as_regions(data)
+        key, name, known = key_of_path(text if regions is None else _without_roi_ending(text))
         if components:
             key = key.replace(**components)
         if not known:
             self._stranger(text, name, components)
         if name == kind:  # labels of a file called ..._labels.tif: its layer says so anyway
             name = ""
-        regions = as_regions(data)
         if regions is not None:
             return StreamItem(None, key, "rois", None, text, rois_to_wire(regions), name)
         if kind not in KINDS or kind == "rois":
@@ -252,7 +260,7 @@ class StreamBackend(StreamingBackend):
             return
         self._strangers += 1
         logger.warning(
-            "no file-name parser knows %r: it is shown under its step and the name %r; give components= or register a parser "
+            "no file-name parser knows %r: it is shown under its step and the name %r; give components= or add a parser "
             "(further names like it are not reported)",
             path,
             name,
@@ -279,21 +287,23 @@ def display_spec(config: Any) -> DisplaySpec:
     if isinstance(config, DisplaySpec):
         return config
     if isinstance(config, SaysHow):
-        return _spec_of(config)
+        return _spec_of(config) if _can_be_hashed(config) else config.display_spec()
     raise TypeError(
-        f"config={config!r} says nothing about a display: give a DisplaySpec or, for example, a NapariStreamingConfig"
+        f"config={config!r} says nothing about a display: give a DisplaySpec, or a NapariStreamingConfig"
     )
 
 
-def _spec_of(config: SaysHow) -> DisplaySpec:
+def _can_be_hashed(value: object) -> TypeGuard[Hashable]:
     try:
-        return _cached_spec(config)
-    except TypeError:  # a configuration that cannot be hashed
-        return config.display_spec()
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=256)
-def _cached_spec(config: SaysHow) -> DisplaySpec:
+def _spec_of(config: Hashable) -> DisplaySpec:
+    assert isinstance(config, SaysHow)
     return config.display_spec()
 
 
@@ -308,6 +318,14 @@ def key_of_path(path: str) -> tuple[ImageKey, str, bool]:
         return found.key, found.extra, True
     stem, _ = split_suffix(path.replace("\\", "/").rpartition("/")[2])
     return ImageKey(), stem or path, False
+
+
+def _without_roi_ending(path: str) -> str:
+    """Return a path of regions without what ImageJ and others end it with: the parsers know image files."""
+    for ending in ROI_ENDINGS:
+        if path.lower().endswith(ending):
+            return path[: -len(ending)]
+    return path
 
 
 def as_regions(data: Any) -> list[ROI] | None:
@@ -328,7 +346,7 @@ def _each(what: str, given: Any, count: int, single: type) -> Sequence[Any]:
 
 
 def _each_contrast(given: Any, count: int) -> Sequence[tuple[float, float] | None]:
-    single = given is not None and len(given) == 2 and all(isinstance(value, int | float) for value in given)
+    single = given is not None and len(given) == 2 and all(isinstance(value, Real) for value in given)
     found = _each(
         "contrasts",
         (float(given[0]), float(given[1])) if single else given,

@@ -95,10 +95,14 @@ def _plain(value: Any) -> Any:
 def _write_table(stream: BinaryIO, value: Any, delimiter: str, header: bool) -> None:
     columns, rows = _rows(value)
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    plain = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    quoted = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
     if header and columns is not None:
-        writer.writerow(columns)
-    writer.writerows([_format_cell(cell) for cell in row] for row in rows)
+        rows = [columns, *rows]
+    for row in rows:
+        cells = [_format_cell(cell) for cell in row]
+        # The csv module quotes no carriage return when lines end in "\n", and then reads it as the end of a line.
+        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
     text.detach()  # the stream is the caller's to close
 
 

@@ -47,7 +47,8 @@ NONCE_BYTES = 16
 
 def arena_size(wanted: int) -> int:
     """Return how large an arena may be now: `wanted`, or a fourth of what is free; 0 when that is too small."""
-    size = min(wanted, shm.free_bytes() // FREE_SHARE) // PAGE * PAGE if shm.available() else 0
+    wanted = wanted // PAGE * PAGE
+    size = min(wanted, shm.free_bytes() // FREE_SHARE // PAGE * PAGE) if shm.available() else 0
     return size if size >= min(wanted, SMALLEST_ARENA_BYTES) and size >= 2 * PAGE else 0
 
 
@@ -89,7 +90,8 @@ class Arena:
         self._used: dict[int, int] = {}
         self._generation: dict[int, int] = {}
         self._views: dict[int, np.ndarray[Any, Any]] = {}
-        self._changed = True
+        self._hopeless = size + 1
+        """There is no room for this many bytes before a slot comes back."""
         self._orphans: deque[int] = deque()
 
     @property
@@ -121,7 +123,7 @@ class Arena:
                 base = self._top
                 self._top += capacity
             else:
-                found = self._reclaim(capacity) if self._changed else None
+                found = self._reclaim(capacity) if capacity < self._hopeless else None
                 if found is None:
                     return None
                 base = found
@@ -140,11 +142,10 @@ class Arena:
     def _give_back(self, base: int) -> None:
         capacity = self._used.pop(base)
         self._free.setdefault(capacity, []).append(base)
-        self._changed = True
+        self._hopeless = self.size + 1
 
     def _reclaim(self, capacity: int) -> int | None:
         """Join neighbouring free slots until one is large enough; rare: only after a change of image size."""
-        self._changed = False
         if not self._used:
             self._free.clear()
             self._views.clear()
@@ -162,19 +163,25 @@ class Arena:
         if runs and runs[-1][0] + runs[-1][1] == self._top:
             self._top = runs.pop()[0]
         self._free.clear()
-        self._views = {base: view for base, view in self._views.items() if base in self._used}
+        # A copy of the list: `view` takes no lock.
+        self._views = {base: view for base, view in list(self._views.items()) if base in self._used}
         best = min((run for run in runs if run[1] >= capacity), key=lambda run: run[1], default=None)
         for base, size in runs:
             if best is None or base != best[0]:
                 self._free.setdefault(size, []).append(base)
         if best is not None:
-            if best[1] > capacity:
-                self._free.setdefault(best[1] - capacity, []).append(best[0] + capacity)
-            return best[0]
+            # Cut all of it into such slots: the next images are of this size too.
+            base, end = best[0], best[0] + best[1]
+            count = best[1] // capacity
+            self._free.setdefault(capacity, []).extend(base + i * capacity for i in range(count - 1, 0, -1))
+            if base + count * capacity < end:
+                self._free.setdefault(best[1] - count * capacity, []).append(base + count * capacity)
+            return base
         if self._top + capacity <= self.size:
             base = self._top
             self._top += capacity
             return base
+        self._hopeless = capacity
         return None
 
     def view(self, base: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -184,6 +191,14 @@ class Arena:
             view = np.ndarray(shape, dtype, buffer=self._map, offset=base + SLOT_OFFSET)
             self._views[base] = view
         return view
+
+    def born(self, base: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return a new array in the slot's memory, for somebody to compute into.
+
+        Its base is the mapping itself and no other array: NumPy makes the views of an array refer to the last
+        array below it, and only so they keep this one alive, and with it the slot.
+        """
+        return np.ndarray(shape, dtype, buffer=self._map, offset=base + SLOT_OFFSET)
 
     def stamp(self, base: int, nbytes: int) -> int:
         """Give the slot its next generation and return it; before its pixels are written."""

@@ -16,6 +16,10 @@ import numpy as np
 from polystore.errors import MissingExtraError, PayloadError
 
 
+LZ4_MOST = 255
+"""LZ4 packs at most this many bytes into one."""
+
+
 class FrameCodec(ABC):
     """Bytes of an image to bytes of a frame and back."""
 
@@ -75,6 +79,9 @@ class Lz4Codec(FrameCodec):
 
     def decode(self, frame: Any, nbytes: int, itemsize: int) -> Any:
         """See `FrameCodec.decode`."""
+        size = memoryview(frame).nbytes
+        if nbytes > LZ4_MOST * (size + 1):  # before anything is allocated for it
+            raise PayloadError(f"a frame of {size} bytes cannot hold the {nbytes} that were announced")
         try:
             data = self._block.decompress(frame, uncompressed_size=nbytes)
         except (self._block.LZ4BlockError, ValueError) as error:

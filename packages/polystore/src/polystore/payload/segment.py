@@ -29,10 +29,11 @@ def publish(array: np.ndarray[Any, Any]) -> str:
         raise NoSharedMemoryError(
             f"{array.nbytes} bytes are more than half of the free shared memory ({shm.free_bytes()})"
         )
+    # Through uint8: a memoryview cannot cast big-endian or complex samples to bytes.
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     name = shm.new_name()
     fd = shm.create(name, array.nbytes)
     try:
-        data = np.ascontiguousarray(array).data.cast("B")
         done = 0
         while done < len(data):
             done += os.write(fd, data[done : done + (1 << 30)])

@@ -30,12 +30,22 @@ from polystore.streaming.messages import (
 )
 from zmqruntime import _faults
 from zmqruntime.errors import ProtocolError
+from zmqruntime.messages import MAX_HEADER_BYTES
 from zmqruntime.stream import Encoded, Encoder
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 64
 """Images in one message; a larger batch goes in several, so that the first is shown while the last is copied."""
+
+MESSAGE_FRAME_BYTES = 32 * 1024 * 1024
+"""A message with this much outside the arena is full: the window in bytes is looked at between messages."""
+
+MESSAGE_REGION_BYTES = 4 * 1024 * 1024
+"""The same for regions of interest, which travel in the header."""
+
+MAX_REGION_BYTES = MAX_HEADER_BYTES // 2
+"""Largest list of regions of one item, encoded; together with others it must stay below what a receiver reads."""
 
 SMALL_BYTES = 2048
 """At or below this an image travels in the message: a slot would take a page for it."""
@@ -54,7 +64,7 @@ class Outgoing(msgspec.Struct, gc=False):
     contrast: tuple[float, float] | None
     path: str
     name: str
-    rois: list[Any] | None
+    rois: bytes
 
 
 class ImageEncoder(Encoder[Outgoing]):
@@ -74,7 +84,8 @@ class ImageEncoder(Encoder[Outgoing]):
         self._shared = False
         self._codec = inline.codec("none")
         self._max_bytes = 0
-        self._born: dict[int, tuple[int, weakref.ref[np.ndarray[Any, Any]]]] = {}
+        self._born: dict[int, tuple[int, weakref.ref[np.ndarray[Any, Any]], Arena]] = {}
+        self._warned = False
 
     # ------------------------------------------------------------------ handshake
     def hello(self) -> bytes:
@@ -90,6 +101,7 @@ class ImageEncoder(Encoder[Outgoing]):
         except PayloadError as error:
             raise ProtocolError(str(error)) from error
         self._max_bytes = welcome.max_bytes
+        self._warned = False
         self._codec = inline.codec(inline.choose(welcome.codecs, same_machine))
         self._shared = same_machine and welcome.shared_memory and shm.available()
         if not self._shared:
@@ -149,7 +161,7 @@ class ImageEncoder(Encoder[Outgoing]):
         base = None if arena is None or nbytes <= SMALL_BYTES else arena.allocate(nbytes)
         if arena is None or base is None:
             return None
-        array = np.ndarray(shape, dtype, buffer=arena.view(base, (nbytes,), _U8))
+        array = arena.born(base, shape, dtype)
         identity = id(array)
 
         def dropped(_: object) -> None:
@@ -157,31 +169,45 @@ class ImageEncoder(Encoder[Outgoing]):
             if self._born.pop(identity, None) is not None:
                 arena.abandon(base)
 
-        self._born[identity] = (base, weakref.ref(array, dropped))
+        self._born[identity] = (base, weakref.ref(array, dropped), arena)
         return array
 
     def _born_slot(self, array: np.ndarray[Any, Any]) -> int | None:
         found = self._born.get(id(array))
-        return self._born.pop(id(array))[0] if found is not None and found[1]() is array else None
+        # An array may outlive its arena: then it is one like any other.
+        if found is None or found[1]() is not array or found[2] is not self._arena:
+            return None
+        del self._born[id(array)]
+        return found[0]
 
     # ------------------------------------------------------------------ items
     def encode(self, items: Sequence[Outgoing]) -> Encoded | None:
         """See `Encoder.encode`. Items of one message share their context."""
+        tokens: list[Any] = []
+        try:
+            return self._encode(items, tokens)
+        except BaseException:
+            for token in tokens:
+                self.release(token)
+            raise
+
+    def _encode(self, items: Sequence[Outgoing], tokens: list[Any]) -> Encoded | None:
         context = items[0].context
         headers: list[ImageHeader] = []
-        tokens: list[Any] = []
         frames: list[Any] = []
-        frame_bytes = 0
+        frame_bytes = region_bytes = 0
         arena = self._arena
         for item in items if len(items) <= MAX_BATCH else items[:MAX_BATCH]:
             if item.context is not context and item.context != context:
                 break
             array = item.array
             if array is None:
+                region_bytes += len(item.rois)
+                if headers and region_bytes > MESSAGE_REGION_BYTES:
+                    break
+                rois = msgspec.Raw(item.rois)
                 headers.append(
-                    ImageHeader(
-                        IN_HEADER, 0, 0, 0, (), "", item.kind, item.key, None, item.path, item.name, item.rois
-                    )
+                    ImageHeader(IN_HEADER, 0, 0, 0, (), "", item.kind, item.key, None, item.path, item.name, rois)
                 )
                 tokens.append(None)
                 continue
@@ -190,23 +216,28 @@ class ImageEncoder(Encoder[Outgoing]):
             place, offset, generation = IN_FRAME, len(frames), 0
             extra: str | None = None
             token: Any = None
+            base: int | None = None
             if arena is not None and nbytes > SMALL_BYTES and arena.fits(nbytes):
                 base = self._born_slot(array) if self._born else None
                 if base is not None:
                     generation = arena.stamp(base, nbytes)
                 else:
                     base = arena.allocate(nbytes)
-                    if base is None:
-                        break
-                    generation = arena.stamp(base, nbytes)
-                    np.copyto(arena.view(base, array.shape, dtype), array)
+                    if base is not None:
+                        generation = arena.stamp(base, nbytes)
+                        np.copyto(arena.view(base, array.shape, dtype), array)
+                    elif arena.used > len(self._born):
+                        break  # a credit will bring a slot back
+            if base is not None:
                 place, offset, token = IN_ARENA, base, (arena, base)
                 if _faults.armed:
                     _faults.fault_point("slot.filled")
             else:
+                # Too small or too large for a slot, or all slots hold arrays that the pipeline still computes.
                 if self._shared and nbytes > SMALL_BYTES:
                     place, extra = self._segment(array)
                     token = extra
+                    frame_bytes += nbytes if extra is not None else 0
                 if place == IN_FRAME:
                     frame = self._codec.encode(array)
                     extra = self._codec.name
@@ -232,6 +263,8 @@ class ImageEncoder(Encoder[Outgoing]):
                 )
             )
             tokens.append(token)
+            if frame_bytes >= MESSAGE_FRAME_BYTES:
+                break
         if not headers:
             return None
         body = encode(ImageBatch(msgspec.Raw(context), headers))
@@ -241,7 +274,9 @@ class ImageEncoder(Encoder[Outgoing]):
         try:
             name = segment.publish(array)
         except NoSharedMemoryError as error:
-            logger.warning("%s; this image travels in the message", error)
+            if not self._warned:
+                self._warned = True
+                logger.warning("%s; such images travel in messages", error)
             return IN_FRAME, None
         self._segments.add(name)
         if _faults.armed:
@@ -269,7 +304,7 @@ class ImageEncoder(Encoder[Outgoing]):
 
     def size(self, item: Outgoing) -> int:
         """See `Encoder.size`."""
-        return 512 if item.array is None else int(item.array.nbytes)
+        return 512 + len(item.rois) if item.array is None else int(item.array.nbytes)
 
     def check_size(self, nbytes: int) -> None:
         """Refuse what the receiver would refuse.
@@ -285,4 +320,4 @@ class ImageEncoder(Encoder[Outgoing]):
             )
 
 
-_U8 = np.dtype(np.uint8)
+
