@@ -227,14 +227,12 @@ def imports(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Measure: ``nox -s bench -- [GROUP ...] [--out DIR] [--peers]``."""
+    """Measure: ``nox -s bench -- [GROUP ...] [--out DIR] [--peers]``; peers get environments of their own."""
     with timed(session):
         ensure(session, "display")
         session.install(
             *tree("zmqruntime", "polystore[all]", "openhcs-viewers[demo,napari]"), *group("bench")
         )
-        if "--peers" in session.posargs:
-            session.install(*group("bench-peers"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -39,20 +39,20 @@ class Pipeline:
         self.images = [rng.normal(600, 60 + 10 * i, (SIZE, SIZE)).clip(0).astype(np.uint16) for i in range(SOURCES)]
         self.sent = 0
 
-    def send(self, z: int, run: str, *, follow: bool) -> int:
+    def send(self, z: int, run: str, *, follow: bool, policy: str = "drop") -> int:
         """Send one image to plane `z`; return when that began, in nanoseconds."""
         context = BatchContext(run=run, step_index=0, step_name="bench", display=DisplaySpec(follow=follow))
         image = self.images[self.sent % SOURCES]
         self.sent += 1
         key = ImageKey(well="A01", field=1, channel="DAPI", z=z, t=1)
         begin = time.perf_counter_ns()
-        self.sender.send([StreamItem(array=image, key=key, contrast=CONTRAST)], context)
+        self.sender.send([StreamItem(array=image, key=key, contrast=CONTRAST)], context, policy=policy, deadline=30.0 if policy == "block" else None)
         return begin
 
     def fill(self, first: int, last: int, run: str) -> None:
         """Send a plane for each z from `first` up to, not including, `last`."""
         for z in range(first, last):
-            self.send(z, run, follow=False)
+            self.send(z, run, follow=False, policy="block")
         self.sender.flush(60.0)
 
     def stream(self, seconds: float, rate: float, coordinates: int, run: str) -> dict[str, Any]:

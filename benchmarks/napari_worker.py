@@ -1,6 +1,6 @@
 """The GUI process of the ``napari`` group: our viewer, or napari alone for the same work.
 
-``python -m benchmarks.napari_worker PART REPEATS`` prints what it measured as one line of JSON. CPU time is that of
+``python -m benchmarks.napari_worker PART REPEATS COUNT`` prints what it measured as one line of JSON. CPU time is that of
 the GUI thread alone (``time.thread_time``), over a window of the event loop long enough for everything an image
 causes (the frame, and the thumbnail a quarter of a second later), less that of an idle window just before.
 """
@@ -8,16 +8,17 @@ causes (the frame, and the thumbnail a quarter of a second later), less that of 
 from __future__ import annotations
 
 import json
+import select
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.rows import percentile
+from benchmarks.rows import BenchmarkError, percentile
 
 PORT = 5655
 """Names socket files in a folder of this run's own."""
@@ -77,14 +78,14 @@ class Probe:
         self.spin(WINDOW)
         return (time.thread_time_ns() - middle - (middle - begin)) / 1e6
 
-    def first_frame(self, action: Callable[[], int]) -> float:
-        """Return the milliseconds from the time that `action` returns to the first frame that shows a layer."""
+    def first_frame(self, action: Callable[[], object]) -> int:
+        """Return when the first frame that shows a layer was painted after `action`, in nanoseconds."""
         self.spin(0.5)
         self.frames.clear()
-        begin = action()
+        action()
         if not self.spin(20.0, lambda: bool(self.frames)):
-            raise SystemExit("no frame was painted within 20 s")
-        return (self.frames[0] - begin) / 1e6
+            raise BenchmarkError("no frame was painted within 20 s")
+        return self.frames[0]
 
     def beat(self) -> None:
         """Begin to record the heartbeat."""
@@ -93,9 +94,10 @@ class Probe:
 
 
 class Sender:
-    """The pipeline's process."""
+    """The pipeline's process. The window's event loop turns while it is waited for, as in a living viewer."""
 
-    def __init__(self) -> None:
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.napari_sender", str(PORT)],
             stdin=subprocess.PIPE,
@@ -111,11 +113,19 @@ class Sender:
 
     def answer(self) -> Any:
         """Wait for what was asked for first."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        pipe = self._process.stdout
+        assert pipe is not None
+        if not self._probe.spin(120.0, lambda: bool(select.select([pipe], [], [], 0)[0])):
+            raise BenchmarkError("the sending process does not answer")
+        line = pipe.readline()
         if not line:
-            raise SystemExit("the sending process ended")
+            raise BenchmarkError("the sending process ended")
         return json.loads(line)
+
+    def do(self, what: str, **arguments: Any) -> Any:
+        """Have something done, and wait for it."""
+        self.ask(what, **arguments)
+        return self.answer()
 
     def close(self) -> None:
         """End it."""
@@ -124,7 +134,7 @@ class Sender:
         self._process.wait()
 
 
-def ours(part: str, repeats: int) -> dict[str, Any]:
+def ours(part: str, repeats: int, count: int) -> dict[str, Any]:
     """Measure our viewer, served as `openhcs_viewers` serves it; only the event loop's script is ours."""
     from qtpy.QtCore import QTimer
 
@@ -146,7 +156,8 @@ def ours(part: str, repeats: int) -> dict[str, Any]:
 
             def script() -> None:
                 try:
-                    found.update(PARTS[part](Probe(self._model), Sender(), pumps, repeats))
+                    probe = Probe(self._model)
+                    found.update(PARTS[part](probe, Sender(probe), pumps, repeats, count))
                 except BaseException as error:
                     failed.append(error)  # Qt would only print it
                 self.close()
@@ -163,84 +174,83 @@ def ours(part: str, repeats: int) -> dict[str, Any]:
 
 
 def _attached(probe: Probe, sender: Sender) -> None:
-    # Not while the window's thread waits for the pipe: the loop has to turn for the viewer to be a living one.
-    probe.spin(0.2)
-    assert sender.answer() == "ready"
+    if sender.answer() != "ready":
+        raise BenchmarkError("the sending process is not ready")
     probe.spin(1.0)
 
 
-def first(probe: Probe, sender: Sender, _pumps: list[int], repeats: int) -> dict[str, Any]:
-    """The first image a viewer gets after its start, from the call of `send` in the pipeline to its frame; and later ones."""
+def first(probe: Probe, sender: Sender, _pumps: list[int], repeats: int, _count: int) -> dict[str, Any]:
+    """The very first image a viewer gets, from the call of `send` in the pipeline to its frame.
+
+    Then, in turn, first images of a napari window of its own (`add_image`) and of ours again, both warm by then.
+    """
     _attached(probe, sender)
-    values = []
-    for number in range(1 + repeats):
 
-        def send(number: int = number) -> int:
-            sender.ask("send", z=1, run=f"run {number}", follow=False)
-            return int(sender.answer())
-
-        values.append(probe.first_frame(send))
-        shape = list(probe.window.layers[0].data.shape)
+    def send(number: int) -> float:
+        painted = probe.first_frame(lambda: sender.ask("send", z=1, run=f"run {number}", follow=False))
+        begin = int(sender.answer())
         probe.window.layers.clear()
+        return (painted - begin) / 1e6
+
+    found = send(0)
+    plain = Plain()
+    plain.add(plain.images[0])  # the first ever is that of a cold window
+    native, later = [], []
+    for number in range(repeats):
+        native.append(plain.add(plain.images[number % len(plain.images)]))
+        later.append(send(1 + number))
+    plain.close()
     sender.close()
-    return {"first_ms": values[0], "later_ms": values[1:], "shape": shape}
+    return {"first_ms": found, "later_ms": later, "native_ms": native}
 
 
-def planes(probe: Probe, sender: Sender, pumps: list[int], repeats: int) -> dict[str, Any]:
+def planes(probe: Probe, sender: Sender, pumps: list[int], repeats: int, count: int) -> dict[str, Any]:
     """What planes cost the GUI thread: shown again, not shown, and growing the slider at 10 and at 1,000."""
     _attached(probe, sender)
 
-    def do(what: str, **arguments: Any) -> None:
-        sender.ask(what, **arguments)
-
-    def settled() -> None:
-        sender.answer()
-
-    def send(z: int) -> Callable[[], None]:
-        return lambda: do("send", z=z, run="planes", follow=False)
-
-    def costs(places: list[int]) -> list[float]:
+    def costs(places: Sequence[int]) -> list[float]:
         values = []
         for z in places:
-            values.append(probe.cpu(send(z)))
-            settled()
+            values.append(probe.cpu(lambda z=z: sender.ask("send", z=z, run="planes", follow=False)))  # type: ignore[misc]
+            sender.answer()
         return values
 
     def fill(begin: int, end: int) -> None:
-        do("fill", first=begin, last=end, run="planes")
-        # Without blocking the window, and far longer than it takes.
-        probe.spin(1.0)
-        settled()
+        sender.do("fill", first=begin, last=end, run="planes")
         probe.spin(1.0)
 
     fill(1, 10)
-    probe.cpu(send(1))
-    settled()
-    again = costs([1] * repeats)
+    costs([1])
+    plain = Plain()
+    plain.cost_of_data()
+    again, native = [], []
+    for _ in range(repeats):
+        again += costs([1])
+        native.append(plain.cost_of_data())
+    plain.close()
     before = pumps[0]
     unseen = costs([5] * repeats)
     unseen_pumps = pumps[0] - before
-    at_10 = costs(list(range(10, 10 + repeats)))
-    fill(10 + repeats, 1000)
-    at_1000 = costs(list(range(1000, 1000 + repeats)))
+    at_10 = costs(range(10, 10 + repeats))
+    fill(10 + repeats, count)
+    at_many = costs(range(count, count + repeats))
     shape = list(probe.window.layers[0].data.shape)
     sender.close()
     return {
         "again_ms": again,
+        "native_ms": native,
         "unseen_ms": unseen,
         "unseen_pumps": unseen_pumps,
         "grow_10_ms": at_10,
-        "grow_1000_ms": at_1000,
+        "grow_many_ms": at_many,
         "shape": shape,
     }
 
 
-def stream(probe: Probe, sender: Sender, _pumps: list[int], seconds: int) -> dict[str, Any]:
+def stream(probe: Probe, sender: Sender, _pumps: list[int], _repeats: int, seconds: int) -> dict[str, Any]:
     """Half a minute of 200 images a second, the newest followed, with the heartbeat of the GUI thread."""
     _attached(probe, sender)
-    sender.ask("stream", seconds=2.0, rate=200.0, coordinates=100, run="stream")  # the store's memory becomes warm
-    probe.spin(3.0)
-    sender.answer()
+    sender.do("stream", seconds=2.0, rate=200.0, coordinates=100, run="stream")  # the store's memory becomes warm
     probe.beat()
     cpu, begin, frames = time.thread_time(), time.perf_counter(), len(probe.frames)
     sender.ask("stream", seconds=float(seconds), rate=200.0, coordinates=100, run="stream")
@@ -248,7 +258,6 @@ def stream(probe: Probe, sender: Sender, _pumps: list[int], seconds: int) -> dic
     elapsed = time.perf_counter() - begin
     cpu, frames = time.thread_time() - cpu, len(probe.frames) - frames
     beats = probe.beats[:]
-    probe.spin(1.0)
     counts = sender.answer()
     sender.close()
     gaps = [(b - a) / 1e6 for a, b in zip(beats, beats[1:], strict=False)]
@@ -262,53 +271,68 @@ def stream(probe: Probe, sender: Sender, _pumps: list[int], seconds: int) -> dic
     }
 
 
+class Plain:
+    """A window of napari alone, to compare with."""
+
+    def __init__(self) -> None:
+        import napari
+
+        self.window = napari.Viewer(show=True)
+        self.probe = Probe(self.window)
+        rng = np.random.default_rng(1)
+        self.images = [rng.normal(600, 60 + 10 * i, (SIZE, SIZE)).clip(0).astype(np.uint16) for i in range(8)]
+        self._layer: Any = None
+        self._at = 0
+
+    def add(self, image: np.ndarray[Any, Any]) -> float:
+        """Return the milliseconds from the call of `add_image` to its first frame; the layer is gone then."""
+
+        begun: list[int] = []
+
+        def action() -> None:
+            begun.append(time.perf_counter_ns())
+            self.window.add_image(image, contrast_limits=CONTRAST)
+
+        painted = self.probe.first_frame(action)
+        self.window.layers.clear()
+        return (painted - begun[0]) / 1e6
+
+    def cost_of_data(self) -> float:
+        """Return the milliseconds of GUI-thread CPU of ``layer.data = image`` and what follows."""
+        if self._layer is None:
+            self._layer = self.window.add_image(self.images[0], contrast_limits=CONTRAST)
+            self.probe.spin(1.0)
+        self._at += 1
+        return self.probe.cpu(lambda: setattr(self._layer, "data", self.images[self._at % len(self.images)]))
+
+    def close(self) -> None:
+        """Close the window."""
+        self.window.close()
+
+
 PARTS = {"first": first, "planes": planes, "stream": stream}
 
 
-def native(repeats: int, *, quick: bool) -> dict[str, Any]:
-    """Measure napari alone: add_image to its frame, ``layer.data =``, and a stack of 1,000 made anew per plane."""
-    import napari
+def restack(repeats: int, count: int) -> dict[str, Any]:
+    """What a plane costs when the stack of `count` is made anew for it, as the original viewer did."""
+    plain = Plain()
+    planes = [plain.images[i % len(plain.images)] for i in range(count)]
+    layer = plain.window.add_image(np.stack(planes), contrast_limits=CONTRAST)
+    plain.probe.spin(2.0)
 
-    window = napari.Viewer(show=True)
-    probe = Probe(window)
-    rng = np.random.default_rng(1)
-    images = [rng.normal(600, 60 + 10 * i, (SIZE, SIZE)).clip(0).astype(np.uint16) for i in range(8)]
-    shown: dict[str, list[float]] = {}
-
-    def add(array: np.ndarray[Any, Any]) -> int:
-        begin = time.perf_counter_ns()
-        window.add_image(array, contrast_limits=CONTRAST)
-        return begin
-
-    for name in ("2d", "stack"):
-        shown[name] = []
-        for i in range(repeats + 1):
-            array = images[i % 8] if name == "2d" else images[i % 8][None]
-            value = probe.first_frame(lambda array=array: add(array))  # type: ignore[misc]
-            window.layers.clear()
-            if i:  # the first ever is that of a cold napari
-                shown[name].append(value)
-    layer = window.add_image(images[0], contrast_limits=CONTRAST)
-    probe.spin(1.0)
-    again = [probe.cpu(lambda i=i: setattr(layer, "data", images[(i + 1) % 8])) for i in range(repeats + 1)][1:]  # type: ignore[misc]
-    window.layers.clear()
-    planes = [images[i % 8] for i in range(100 if quick else 1000)]
-    layer = window.add_image(np.stack(planes), contrast_limits=CONTRAST)
-    probe.spin(2.0)
-
-    def restack() -> None:
-        planes.append(images[len(planes) % 8])
+    def more() -> None:
+        planes.append(plain.images[len(planes) % len(plain.images)])
         layer.data = np.stack(planes)
 
-    stacked = [probe.cpu(restack) for _ in range(repeats)]
-    window.close()
-    return {"first_2d_ms": shown["2d"], "first_stack_ms": shown["stack"], "again_ms": again, "restack_ms": stacked}
+    values = [plain.probe.cpu(more) for _ in range(repeats)]
+    plain.close()
+    return {"restack_ms": values}
 
 
 def main() -> None:
     """Measure one part and print it."""
-    part, repeats, quick = sys.argv[1], int(sys.argv[2]), "quick" in sys.argv[3:]
-    found = native(repeats, quick=quick) if part == "native" else ours(part, repeats)
+    part, repeats, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    found = restack(repeats, count) if part == "restack" else ours(part, repeats, count)
     print(json.dumps(found), flush=True)
 
 

@@ -76,7 +76,9 @@ def test_a_replaced_planes_memory_is_used_again(store: PlaneStore) -> None:
     assert store.status().planes == 1
 
 
-@pytest.mark.parametrize("hold", [lambda shown: shown, lambda shown: shown[5:9, ::2], lambda shown: shown.T.data])
+@pytest.mark.parametrize(
+    "hold", [lambda shown: shown, lambda shown: shown[5:9, ::2], lambda shown: shown.T.data]
+)
 def test_what_somebody_looks_at_is_never_written_to(store: PlaneStore, hold: Any) -> None:
     store.put("layer", (0,), plane(1))
     found = store.get("layer", (0,))
@@ -216,7 +218,9 @@ def test_a_full_disk_is_a_typed_error_and_costs_nothing_that_is_there(tmp_path: 
     store.close()
 
 
-def test_closing_twice_is_fine_and_filling_afterwards_is_refused_where_it_needs_the_disk(tmp_path: Path) -> None:
+def test_closing_twice_is_fine_and_filling_afterwards_is_refused_where_it_needs_the_disk(
+    tmp_path: Path,
+) -> None:
     store = PlaneStore(2 * MIB, directory=tmp_path)
     for value in range(10):
         store.put("layer", (value,), plane(value))

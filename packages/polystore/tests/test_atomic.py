@@ -25,6 +25,10 @@ for i in itertools.count():
 """
 
 
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.npy"])
 def test_a_killed_writer_leaves_old_or_new(tmp_path: Path, repeats: int, name: str) -> None:
     target = tmp_path / name
@@ -53,25 +57,32 @@ def test_nothing_is_seen_before_the_end(tmp_path: Path) -> None:
         stream.write(b"new")
         stream.flush()
         assert target.read_bytes() == b"old"
-        (beside,) = [name for name in os.listdir(tmp_path) if name != "a"]
+        (beside,) = [name for name in listed(tmp_path) if name != "a"]
         assert is_temporary(beside)
     assert target.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["a"]
+    assert listed(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_the_old(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "a"
     target.write_bytes(b"old")
-    with pytest.raises(error), atomic_write(str(target)) as stream:
-        stream.write(b"new")
-        raise error
+
+    def write() -> None:
+        with atomic_write(str(target)) as stream:
+            stream.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        write()
     assert target.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a"]
+    assert listed(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_without_overwrite_the_first_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+def test_without_overwrite_the_first_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
     if not links:
 
         def refuse(source: str, target: str) -> None:
@@ -84,7 +95,7 @@ def test_without_overwrite_the_first_stays(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(FileExistsError), atomic_write(str(target), overwrite=False) as stream:
         stream.write(b"second")
     assert target.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["a"]
+    assert listed(tmp_path) == ["a"]
 
 
 def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
@@ -104,4 +115,4 @@ def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     content = (tmp_path / "a").read_bytes()
     assert len(content) == 100_000
     assert len(set(content)) == 1
-    assert os.listdir(tmp_path) == ["a"]
+    assert listed(tmp_path) == ["a"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,12 +60,14 @@ def test_shared_memory_is_listed(memory: Path, capsys: pytest.CaptureFixture[str
 def test_only_what_the_dead_left_is_removed(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["shm", "gc"]) == 0
     assert "removed 1" in capsys.readouterr().out
-    assert len(os.listdir(memory)) == 2
+    assert len(list(memory.iterdir())) == 2
     assert main(["shm", "gc"]) == 0
     assert "removed 0" in capsys.readouterr().out
 
 
-def test_nothing_to_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(shm, "SHM_DIR", str(tmp_path))
     assert main(["shm", "list"]) == 0
     assert capsys.readouterr().out == "no shared memory of ours\n"

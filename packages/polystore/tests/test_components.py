@@ -32,7 +32,9 @@ def test_values_are_understood(name: str, value: Any, expected: Any) -> None:
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize("bad", [True, 1.0, -1, 2**63, "", "  ", "a\0", "a\nb", "x" * 256, b"s1", [1], {}, 1j])
+@pytest.mark.parametrize(
+    "bad", [True, 1.0, -1, 2**63, "", "  ", "a\0", "a\nb", "x" * 256, b"s1", [1], {}, 1j]
+)
 @pytest.mark.parametrize("name", ["plate", "well", "field", "channel"])
 def test_other_values_are_refused_by_name(name: str, bad: Any) -> None:
     with pytest.raises(ComponentError, match=f"^{name}="):
@@ -109,7 +111,10 @@ def test_well_names() -> None:
 
 
 VALUES = st.one_of(
-    st.none(), st.integers(0, 2**63 - 1), st.from_regex(r"\A(?:s|z|t|w)?[0-9]{1,6}\Z"), st.sampled_from(["DAPI", "a01"])
+    st.none(),
+    st.integers(0, 2**63 - 1),
+    st.from_regex(r"\A(?:s|z|t|w)?[0-9]{1,6}\Z"),
+    st.sampled_from(["DAPI", "a01"]),
 )
 
 

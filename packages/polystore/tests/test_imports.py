@@ -30,9 +30,9 @@ def test_dir_loads_nothing_heavy() -> None:
     assert loaded_by("import polystore; dir(polystore)") & FORBIDDEN == set()
 
 
-def test_public_names_are_sorted_and_resolve() -> None:
+def test_public_names_resolve() -> None:
     module = importlib.import_module("polystore")
-    assert list(module.__all__) == sorted(module.__all__)
+    assert len(module.__all__) == len(set(module.__all__))
     assert set(module.__all__) <= set(dir(module))
     for name in module.__all__:
         getattr(module, name)

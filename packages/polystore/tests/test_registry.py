@@ -58,7 +58,9 @@ def test_listing_imports_nothing_and_get_imports_one(install: Install) -> None:
 
 def test_an_unknown_name_lists_the_known() -> None:
     registry = make(builtins={"disk": "os:sep", "memory": "os:sep"}, aliases={"ram": "memory"})
-    with pytest.raises(BackendNotFoundError, match=r"unknown plugin 'dsk'.*known: disk, memory.*did you mean 'disk'"):
+    with pytest.raises(
+        BackendNotFoundError, match=r"unknown plugin 'dsk'.*known: disk, memory.*did you mean 'disk'"
+    ):
         registry.get("dsk")
     assert registry.get("ram") == os.sep
     assert registry.names() == ("disk", "memory")
@@ -79,7 +81,12 @@ def test_a_broken_plugin_harms_no_other(install: Install) -> None:
     registry = make()
     assert registry.names() == tuple(sorted(entries))
     assert registry.get("fine") == 1
-    for name, reason in {"raises": "no licence", "lacks": "X", "gone": "ps_nowhere", "needs": "no_such_x"}.items():
+    for name, reason in {
+        "raises": "no licence",
+        "lacks": "X",
+        "gone": "ps_nowhere",
+        "needs": "no_such_x",
+    }.items():
         with pytest.raises(BackendLoadError, match=f"'{name}'.*second 1.0.*{reason}"):
             registry.get(name)
 
@@ -146,7 +153,9 @@ def test_a_new_plugin_is_seen_by_the_next_process(install: Install, tmp_path: Pa
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
     def names() -> str:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
         return done.stdout.strip()
 
     assert names() == "()"

@@ -108,8 +108,9 @@ def test_regions_keep_copies_and_do_not_change() -> None:
     ("arguments", "text"),
     [
         (("circle", [[0, 0]]), "known: polygon"), (("polygon", [[0, 0], [1, 1]]), "3 to"),
-        (("rectangle", [[0, 0]] * 3), "two opposite corners"), (("point", []), "shape"), (("point", [[1, 2, 3]]), "rows"),
-        (("point", [["a", "b"]]), "numbers"), (("point", [[np.nan, 0]]), "finite"), (("point", [[1e10, 0]]), "within"),
+        (("rectangle", [[0, 0]] * 3), "two opposite corners"), (("point", []), "shape"),
+        (("point", [[1, 2, 3]]), "rows"), (("point", [["a", "b"]]), "numbers"),
+        (("point", [[np.nan, 0]]), "finite"), (("point", [[1e10, 0]]), "within"),
         (("point", [[0, 0]], {"a": [1]}), "property 'a'"), (("point", [[0, 0]], {1: "a"}), "property 1"),
         (("point", [[0, 0]], []), "must be a map"), (("mask", [[0, 0]]), "needs a mask"),
         (("point", [[0, 0]], {}, [[True]]), "has no mask"), (("mask", [[0, 0]], {}, np.zeros((0, 3))), "pixels"),

@@ -32,7 +32,7 @@ from zmqruntime.errors import (
 from zmqruntime.process import ServerProcess
 from zmqruntime.security import KeyPair, ServerKeys
 from zmqruntime.sockets import make_socket
-from zmqruntime.testing import echo_process, wait_until
+from zmqruntime.testing import echo_process, start_port, wait_until
 
 BIG = b"x" * 100_000
 """Fills the operating system's buffers after few messages, so that the queues fill soon."""
@@ -45,7 +45,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["ipc", "tcp"])
 def endpoint(request: pytest.FixtureRequest) -> Endpoint:
-    return free_endpoint(26000, request.param)
+    return free_endpoint(start_port(), request.param)
 
 
 @pytest.fixture
@@ -56,13 +56,10 @@ def publisher(endpoint: Endpoint) -> Iterator[Publisher]:
 
 @contextlib.contextmanager
 def subscribed(publisher: Publisher, *topics: str, **options: Any) -> Iterator[Subscriber]:
-    before = publisher.subscribers()
-    with Subscriber(publisher.endpoint, topics or ("",), **options) as subscriber:
-        if topics:
-            for topic in topics:
-                publisher.wait_for_subscriber(5, topic)
-        else:
-            wait_until(lambda: publisher.subscribers() == before + 1)
+    wanted = topics or ("",)
+    before = {topic: publisher.subscribers(topic) for topic in wanted}
+    with Subscriber(publisher.endpoint, wanted, **options) as subscriber:
+        wait_until(lambda: all(publisher.subscribers(topic) > before[topic] for topic in wanted))
         yield subscriber
 
 

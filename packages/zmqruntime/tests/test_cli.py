@@ -18,7 +18,7 @@ from zmqruntime.config import Endpoint
 from zmqruntime.discovery import free_endpoint, list_connections
 from zmqruntime.process import ServerProcess
 from zmqruntime.security import KeyPair
-from zmqruntime.testing import echo_process, wait_until
+from zmqruntime.testing import echo_process, start_port, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def endpoint() -> Endpoint:
-    return free_endpoint(28000, "tcp")
+    return free_endpoint(start_port(), "tcp")
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_keys_of_this_machine_are_found(run: Run, endpoint: Endpoint, tmp_path: 
     with echo_process(endpoint, "--key", str(path), server_key=server.public):
         assert run("ping", port(endpoint)).code == 0
         assert run("list").out.endswith("ready\n")
-        wrong = run("ping", port(endpoint), "--server-key", client.public.decode(), "--timeout", "0.3")
+        wrong = run("ping", port(endpoint), f"--server-key={client.public.decode()}", "--timeout", "0.3")
         assert wrong.code == 3
     allowed = client.save_public(tmp_path / "own.pub")
     with echo_process(

@@ -38,7 +38,7 @@ from zmqruntime.discovery import (
 from zmqruntime.errors import AddressInUseError, ConnectionFileError, EndpointFormatError
 from zmqruntime.handshake import self_identity
 from zmqruntime.process import ServerProcess
-from zmqruntime.testing import EchoServer, echo_command, echo_process, wait_until
+from zmqruntime.testing import EchoServer, echo_command, echo_process, start_port, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -194,13 +194,24 @@ def test_link_for_a_folder_is_refused(runtime: Path, tmp_path: Path) -> None:
         connections_dir()
 
 
-@pytest.mark.skipif(not hasattr(os, "chown") or os.geteuid() != 0, reason="only root can give a folder away")
-@pytest.mark.parametrize("which", ["", "connections"])
-def test_folder_of_another_user_is_refused(runtime: Path, which: str) -> None:
-    connections_dir()
-    os.chown(runtime / which, 12345, -1)
-    with pytest.raises((ConnectionFileError, EndpointFormatError), match="belongs to user 12345"):
+def test_folder_of_another_user_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_connection(info())
+    owner, stat_of = os.getuid(), Path.lstat
+
+    def given_away(self: Path) -> os.stat_result:
+        values = list(stat_of(self))
+        values[stat.ST_UID] = owner + 1
+        return os.stat_result(values)
+
+    monkeypatch.setattr(Path, "lstat", given_away)
+    with pytest.raises(ConnectionFileError, match=f"belongs to user {owner + 1}"):
         list_connections()
+    monkeypatch.undo()
+    monkeypatch.setenv("ZMQRUNTIME_DIR", str(runtime))
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    with pytest.raises(EndpointFormatError, match=f"belongs to user {owner}"):
+        list_connections()
+    assert path.exists()
 
 
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +301,7 @@ def test_next_free_pair_tcp(taken: int) -> None:
 
 
 def _free_pair() -> int:
-    return free_endpoint(21000 + os.getpid() % 2000, "tcp").data_port
+    return free_endpoint(start_port(), "tcp").data_port
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])

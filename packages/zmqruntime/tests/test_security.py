@@ -24,7 +24,7 @@ from zmqruntime.messages import Ping, encode_control
 from zmqruntime.security import KeyPair, ServerKeys, check_key, read_public_key, require_key_for
 from zmqruntime.sockets import make_socket
 from zmqruntime.stream_sender import StreamSender
-from zmqruntime.testing import BytesEncoder, EchoServer, echo_process, wait_until
+from zmqruntime.testing import BytesEncoder, EchoServer, echo_process, start_port, wait_until
 
 SHORT = 0.3
 """Seconds after which nothing more is expected to arrive; a healthy answer takes a millisecond."""
@@ -154,7 +154,7 @@ def test_on_this_machine_it_is_not(host: str) -> None:
 
 
 def test_with_a_key_every_interface_can_be_listened_on() -> None:
-    endpoint = Endpoint("*", free_endpoint(23000, "tcp").data_port, transport="tcp")
+    endpoint = Endpoint("*", free_endpoint(start_port(), "tcp").data_port, transport="tcp")
     here = Endpoint("127.0.0.1", endpoint.data_port, transport="tcp")
     with EchoServer(endpoint, keys=SERVER), ControlClient(here, server_key=SERVER.public) as client:
         assert client.ping().pid == os.getpid()
@@ -180,7 +180,7 @@ STRANGERS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(params=["ipc", "tcp"])
 def endpoint(request: pytest.FixtureRequest) -> Endpoint:
-    return free_endpoint(24000, request.param)
+    return free_endpoint(start_port(), request.param)
 
 
 def servers(endpoint: Endpoint, listed: bool) -> EchoServer:

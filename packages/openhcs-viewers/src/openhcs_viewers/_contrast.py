@@ -60,14 +60,10 @@ class Contrast:
         return self._widen(found, TOLERANCE)
 
     def _widen(self, found: tuple[float, float], tolerance: float) -> bool:
-        assert self.limits is not None  # noqa: S101 - for the type checker
+        assert self.limits is not None
         low, high = self.limits
         margin = (high - low) * tolerance
-        if (
-            found[0] >= low - margin
-            and found[1] <= high + margin
-            and (tolerance or (found[0] >= low and found[1] <= high))
-        ):
+        if found[0] >= low - margin and found[1] <= high + margin:
             return False
         self.limits = (min(low, found[0]), max(high, found[1]))
         return True

@@ -61,10 +61,11 @@ def handshake(display: str, env: Mapping[str, str]) -> str:
         with _connect(match["host"] or "", int(number)) as sock:
             try:
                 ok, text = _setup(sock, cookie)
+            except ConnectionError as error:
+                # A server that refuses may hang up before its reason can be read.
+                ok, text = False, f"it hung up ({error.strerror or error}); is the cookie right?"
             except OSError as error:
-                raise X11Refused(
-                    f"the server did not answer within {ANSWER_TIMEOUT:g} s ({error})"
-                ) from error
+                raise X11Refused(f"the server did not answer within {ANSWER_TIMEOUT:g} s ({error})") from error
         if ok:
             return text
         reason = f"the server refused: {text}" if text else "the server refused"
@@ -162,6 +163,6 @@ def _read(sock: socket.socket, count: int) -> bytes:
     while len(data) < count:
         more = sock.recv(count - len(data))
         if not more:
-            raise OSError("it closed the connection")
+            raise ConnectionError("it closed the connection")
         data += more
     return data

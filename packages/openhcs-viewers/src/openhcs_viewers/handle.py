@@ -171,14 +171,18 @@ class ViewerHandle:
         return found
 
     def settle(self, timeout: float = GUI_TIMEOUT) -> None:
-        """Wait until everything that has arrived at the viewer is shown.
+        """Wait until everything this process has sent, and all that has arrived from others, is shown.
 
         Raises
         ------
         zmqruntime.errors.RequestTimeout
             It was not in time.
         """
-        self._command("settle", timeout)
+        begin = time.monotonic()
+        sender = self._existing_sender()
+        if sender is not None:
+            sender.flush(timeout)
+        self._command("settle", max(0.1, timeout - (time.monotonic() - begin)))
 
     def screenshot(self, path: str | os.PathLike[str] | None = None, *, canvas_only: bool = False) -> bytes:
         """Return a picture of the window as PNG.

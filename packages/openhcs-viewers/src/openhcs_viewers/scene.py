@@ -13,11 +13,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from openhcs_viewers._contrast import Contrast
+from openhcs_viewers._describe import describe
+from openhcs_viewers._tickets import Arrival, Ticket
 from openhcs_viewers.abc import Changes
 from openhcs_viewers.errors import StoreFullError
 from openhcs_viewers.store import Filled, PlaneStore
@@ -30,52 +30,6 @@ __all__ = ["Arrival", "Scene"]
 logger = logging.getLogger(__name__)
 
 _Key = tuple[str, Position]
-
-
-class Arrival(Protocol):
-    """An image as it arrives (`polystore.streaming.receiver.ReceivedImage`)."""
-
-    array: np.ndarray[Any, Any] | None
-    key: ImageKey
-    context: Any
-    kind: str
-    contrast: tuple[float, float] | None
-    path: str
-    name: str
-    rois: list[Any] | None
-    owned: bool
-
-    def intact(self) -> bool: ...  # noqa: D102
-    def credit(self) -> None: ...  # noqa: D102
-    def resolve(self, outcome: str, reason: str = "") -> None: ...  # noqa: D102
-    def finish(self, outcome: str, reason: str = "") -> None: ...  # noqa: D102
-
-
-class _Ticket:
-    """An image on its way to the screen; its planes may get there one by one."""
-
-    __slots__ = ("credited", "image", "outcome", "parts", "reason")
-
-    def __init__(self, image: Arrival, parts: int) -> None:
-        self.image = image
-        self.parts = parts
-        self.outcome = "displayed"
-        self.reason = ""
-        self.credited = False
-
-    def part(self, outcome: str, reason: str = "") -> bool:
-        """Count one part's outcome, the worst wins; True when it was the last. Called with the scene's lock."""
-        if outcome == "dropped" or (outcome == "superseded" and self.outcome == "displayed"):
-            self.outcome, self.reason = outcome, reason
-        self.parts -= 1
-        return self.parts == 0
-
-    def send(self) -> None:
-        if self.credited:
-            self.image.resolve(self.outcome, self.reason)
-        else:
-            self.credited = True
-            self.image.finish(self.outcome, self.reason)
 
 
 class Scene:
@@ -104,7 +58,7 @@ class Scene:
         self._applied_axes = 0
         self._new: dict[str, None] = {}
         self._updated: dict[str, None] = {}
-        self._waiting: dict[_Key, _Ticket] = {}
+        self._waiting: dict[_Key, Ticket] = {}
         self._contrast: dict[str, Contrast] = {}
         self._moved_contrast: dict[str, None] = {}
         self._rois: dict[str, dict[Position, tuple[Any, ...]]] = {}
@@ -179,9 +133,9 @@ class Scene:
             and the window must move meanwhile. The others come next time, with their images.
         """
         with self._lock:
-            if not (self._waiting or self._new or self._updated or self._moved_contrast or self._follow):
-                if self._applied_axes == self._projection.axes_version:
-                    return _NO_CHANGES
+            idle = not (self._waiting or self._new or self._updated or self._moved_contrast or self._follow)
+            if idle and self._applied_axes == self._projection.axes_version:
+                return _NO_CHANGES
             return self._collect(new_layers)
 
     def applied(self, changes: Changes, failed: Mapping[str, str] | None = None) -> None:
@@ -193,7 +147,7 @@ class Scene:
             Layers that could not be made or changed, with the reason: they are given up, and their images
             dropped.
         """
-        done: list[_Ticket] = []
+        done: list[Ticket] = []
         with self._lock:
             if changes.axes is not None:
                 self._applied_axes = changes.axes_version
@@ -211,7 +165,7 @@ class Scene:
 
     def layer_deleted(self, layer_id: str) -> None:
         """Say that the user removed a layer: its planes are forgotten and it stays away until another run."""
-        done: list[_Ticket] = []
+        done: list[Ticket] = []
         with self._lock:
             self._give_up(layer_id, "its layer was deleted in the viewer", done)
         self._send(done)
@@ -229,7 +183,7 @@ class Scene:
 
     def close(self, reason: str = "the viewer was closed") -> None:
         """Drop what is still waiting, for that reason. The store is its owner's to close."""
-        done: list[_Ticket] = []
+        done: list[Ticket] = []
         with self._lock:
             for ticket in self._waiting.values():
                 self._end(ticket, "dropped", reason, done)
@@ -243,11 +197,15 @@ class Scene:
             plans = [self._plan(plan) for plan in self._projection.layers() if plan.layer_id in self._live]
             counts, looking = {"received": self._received, **self._counts}, dict(self._looking)
             waiting, reasons = len(self._waiting), dict(self._reasons)
+        layers = []
+        for plan in sorted(plans, key=lambda plan: plan.order):
+            regions = self._rois.get(plan.layer_id) if plan.kind in ("shapes", "points") else None
+            layers.append(describe(plan, self.store.count(plan.layer_id), regions))
         status = self.store.status()
         return {
             "axes": [{"component": which.value, "values": list(values)} for which, values in axes],
             "position": {which.value: value for which, value in looking.items()},
-            "layers": [self._describe(plan) for plan in sorted(plans, key=lambda plan: plan.order)],
+            "layers": layers,
             "images": {**counts, "waiting": waiting, "drop_reasons": reasons},
             "memory": {name: getattr(status, name) for name in status.__dataclass_fields__},
         }
@@ -266,14 +224,15 @@ class Scene:
         array = image.array
         if array is None:
             raise ProjectionError(f"an image of kind {image.kind!r} came without pixels")
-        if array.ndim == 2 and array.size:
-            parts = [((), image.key)]
-        else:
+        parts: list[tuple[tuple[int, ...], ImageKey]] = [((), image.key)]
+        if array.ndim != 2 or not array.size:
             parts = split_planes(image.key, array.shape, array.dtype)
         filled: list[Filled] = []
         try:
             for index, _ in parts:
-                filled.append(self.store.fill(array[index] if index else array, owned=image.owned))
+                # Labels are painted on, so theirs is memory of our own.
+                owned = image.owned and image.kind != "labels"
+                filled.append(self.store.fill(array[index] if index else array, owned=owned))
             whole = image.intact()
         except BaseException:
             self._discard(filled)
@@ -282,8 +241,8 @@ class Scene:
             self._discard(filled)
             self._refuse(image, "its memory was rewritten while it was copied")
             return
-        ticket = _Ticket(image, len(parts))
-        done: list[_Ticket] = []
+        ticket = Ticket(image, len(parts))
+        done: list[Ticket] = []
         with self._lock:
             for (_, key), one in zip(parts, filled, strict=True):
                 self._settle(ticket, key, one, done)
@@ -292,7 +251,7 @@ class Scene:
             image.credit()
         self._send(done)
 
-    def _settle(self, ticket: _Ticket, key: ImageKey, filled: Filled, done: list[_Ticket]) -> None:
+    def _settle(self, ticket: Ticket, key: ImageKey, filled: Filled, done: list[Ticket]) -> None:
         """Place and keep one plane, and decide whether the GUI has to know. Called with the lock."""
         image, plane = ticket.image, filled.plane
         try:
@@ -320,7 +279,7 @@ class Scene:
                 self._moved_contrast[placement.layer_id] = None
         self._show(ticket, placement, done)
 
-    def _note(self, placement: Placement, done: list[_Ticket]) -> None:
+    def _note(self, placement: Placement, done: list[Ticket]) -> None:
         """Remember what a placement changed besides its plane. Called with the lock."""
         changed, layer_id = placement.changed, placement.layer_id
         if not changed:
@@ -337,7 +296,7 @@ class Scene:
         elif "shape" in changed and layer_id not in self._new:
             self._updated[layer_id] = None
 
-    def _show(self, ticket: _Ticket, placement: Placement, done: list[_Ticket]) -> None:
+    def _show(self, ticket: Ticket, placement: Placement, done: list[Ticket]) -> None:
         """Resolve a kept plane, or let it wait for the GUI. Called with the lock."""
         key = (placement.layer_id, placement.position)
         if ticket.image.context.display.follow:
@@ -362,11 +321,8 @@ class Scene:
             self._end(ticket, "displayed", "", done)
 
     def _is_shown(self, plan: LayerPlan, position: Position) -> bool:
-        looking = self._looking
-        for which, value in zip(plan.components, position, strict=True):
-            if looking.get(which, value) != value:
-                return False
-        return True
+        get = self._looking.get
+        return all(get(which, value) == value for which, value in zip(plan.components, position, strict=True))
 
     def _receive_rois(self, image: Arrival) -> None:
         from polystore.rois import rois_from_wire
@@ -374,7 +330,7 @@ class Scene:
         rois = rois_from_wire(image.rois or [])
         points = tuple(roi for roi in rois if roi.kind == "point")
         shapes = tuple(roi for roi in rois if roi.kind != "point")
-        done: list[_Ticket] = []
+        done: list[Ticket] = []
         with self._lock:
             placed = []
             for kind, some in (("shapes", shapes), ("points", points)):
@@ -387,7 +343,7 @@ class Scene:
                         continue
                     placement = found
                 placed.append((placement, some))
-            ticket = _Ticket(image, max(1, len(placed)))
+            ticket = Ticket(image, max(1, len(placed)))
             if not placed:
                 self._end(ticket, "displayed", "", done)
             for placement, some in placed:
@@ -403,9 +359,9 @@ class Scene:
         self._send(done)
 
     def _refuse(self, image: Arrival, reason: str) -> None:
-        done: list[_Ticket] = []
+        done: list[Ticket] = []
         with self._lock:
-            self._end(_Ticket(image, 1), "dropped", reason, done)
+            self._end(Ticket(image, 1), "dropped", reason, done)
         self._send(done)
 
     def _discard(self, filled: list[Filled]) -> None:
@@ -464,20 +420,20 @@ class Scene:
         known = self._contrast.get(plan.layer_id)
         return replace(plan, contrast=known.limits) if known and known.limits else plan
 
-    def _give_up(self, layer_id: str, reason: str, done: list[_Ticket]) -> None:
+    def _give_up(self, layer_id: str, reason: str, done: list[Ticket]) -> None:
         """Forget a layer. Called with the lock."""
         self._projection.remove(layer_id, reason)
         self._live.pop(layer_id, None)
         for some in (self._new, self._updated, self._moved_contrast, self._contrast, self._rois):
-            some.pop(layer_id, None)  # type: ignore[attr-defined]
+            some.pop(layer_id, None)
         self.store.drop(layer_id)
         self._forget_waiting(layer_id, "dropped", reason, done)
 
-    def _forget_waiting(self, layer_id: str, outcome: str, reason: str, done: list[_Ticket]) -> None:
+    def _forget_waiting(self, layer_id: str, outcome: str, reason: str, done: list[Ticket]) -> None:
         for key in [key for key in self._waiting if key[0] == layer_id]:
             self._end(self._waiting.pop(key), outcome, reason, done)
 
-    def _end(self, ticket: _Ticket, outcome: str, reason: str, done: list[_Ticket]) -> None:
+    def _end(self, ticket: Ticket, outcome: str, reason: str, done: list[Ticket]) -> None:
         """Settle one part of an image; the image is counted with its last. Called with the lock."""
         if not ticket.part(outcome, reason):
             return
@@ -489,29 +445,10 @@ class Scene:
                 logger.warning("an image (%s) is not shown: %s", ticket.image.key, ticket.reason)
             self._reasons[reason] = self._reasons.get(reason, 0) + 1
 
-    def _send(self, done: Sequence[_Ticket]) -> None:
+    def _send(self, done: Sequence[Ticket]) -> None:
         """Tell the senders. Called without the lock: it may have to wait for a socket's own."""
         for ticket in done:
             ticket.send()
-
-    def _describe(self, plan: LayerPlan) -> dict[str, Any]:
-        vector = plan.kind in ("shapes", "points")
-        held = self._rois.get(plan.layer_id, {}) if vector else None
-        return {
-            "id": plan.layer_id,
-            "name": plan.name,
-            "kind": plan.kind,
-            "plane_shape": list(plan.plane_shape),
-            "dtype": plan.dtype,
-            "axes": {which.value: list(values) for which, values in plan.axes},
-            "planes": self.store.count(plan.layer_id) if held is None else len(held),
-            "rois": sum(map(len, held.values())) if held is not None else 0,
-            "colormap": plan.colormap if plan.kind == "image" else "",
-            "contrast": list(plan.contrast) if plan.contrast else None,
-            "run": plan.run,
-            "step_index": plan.step_index,
-            "step_name": plan.step_name,
-        }
 
 
 _NO_CHANGES = Changes()

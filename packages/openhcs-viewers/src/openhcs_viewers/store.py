@@ -5,10 +5,7 @@ Written by the I/O thread, read by the GUI thread. Three things keep that cheap 
 
 * A plane is **filled** privately and **committed** whole, by swapping one reference under the lock. What
   the GUI reads is never written again, so nothing on screen is ever half old and half new.
-* The memory of a replaced plane is **used again** (fresh pages cost six times the copy into warm ones) once
-  nothing refers to it. napari shows planes by reference and keeps the array until its next draw, so the
-  count of references to the buffer decides and nothing else: every view numpy makes of a plane, however
-  sliced, keeps a reference to the buffer itself.
+* The memory of a replaced plane is **used again** as soon as nothing refers to it any more; see `_buffers`.
 * Beyond its **budget** the store moves the planes nobody looked at for longest into an unnamed file, and
   brings them back when they are looked at. The file has no name, so nothing remains of it however the
   process ends.
@@ -16,8 +13,8 @@ Written by the I/O thread, read by the GUI thread. Three things keep that cheap 
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -26,11 +23,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from openhcs_viewers._buffers import BufferPool, is_unseen
 from openhcs_viewers._spill import Region, SpillFile
 from openhcs_viewers.errors import StoreFullError
 from polystore.projection import Position
 
 __all__ = ["Filled", "PlaneStore", "StoreStatus", "default_budget"]
+
+logger = logging.getLogger(__name__)
 
 Plane: TypeAlias = np.ndarray[Any, Any]
 _Key: TypeAlias = tuple[str, Position]
@@ -90,31 +90,6 @@ class _Held:
         self.region: Region | None = None
 
 
-def _references(objects: list[Any]) -> list[int]:
-    return [sys.getrefcount(one) for one in objects]
-
-
-def _is_unseen(held: _Held) -> bool:
-    plane, buffer = _references([held.plane, held.buffer])
-    return plane <= _UNSEEN[0] and (held.buffer is None or buffer <= _UNSEEN[1])
-
-
-def _calibrate() -> tuple[int, list[int]]:
-    """What `_references` says of a buffer and of a held plane nobody else uses.
-
-    Measured and not written down: how many references the call itself makes differs between versions of
-    Python.
-    """
-    buffer = np.empty(16, np.uint8)
-    alone = [buffer]
-    held = _Held(Filled(buffer[:16].view(np.uint16).reshape(2, 4), buffer))
-    del buffer
-    both = _references([held.plane, held.buffer])
-    both[1] -= 1  # the list `alone`
-    held.plane = held.buffer = None
-    return _references(alone)[0], both
-
-
 class PlaneStore:
     """Planes by layer and position. Every method may be called from any thread.
 
@@ -134,9 +109,7 @@ class PlaneStore:
         self._away: dict[_Key, _Held] = {}
         self._layers: dict[str, dict[Position, _Held]] = {}
         self._bytes = 0
-        self._pool: dict[int, list[Plane]] = {}
-        self._pool_bytes = 0
-        self._retired: list[Plane] = []
+        self._pool = BufferPool(min(POOL_BYTES, self.budget // 4))
         self._spill = SpillFile(directory)
         self._reads = 0
 
@@ -166,7 +139,8 @@ class PlaneStore:
         if owned and array.dtype == dtype and array.flags.c_contiguous:
             filled = Filled(array, None)
         else:
-            buffer = self._take(array.nbytes)
+            with self._lock:
+                buffer = self._pool.take(array.nbytes)
             plane: Plane = buffer[: array.nbytes].view(dtype).reshape(array.shape)
             np.copyto(plane, array)
             filled = Filled(plane, buffer)
@@ -194,7 +168,7 @@ class PlaneStore:
         """Take back a filled plane that will not be committed."""
         with self._lock:
             self._bytes -= filled.plane.nbytes
-            self._retire(filled.buffer)
+            self._pool.retire(filled.buffer)
 
     # -- reading: the GUI thread
 
@@ -223,14 +197,6 @@ class PlaneStore:
             held = self._held.get((layer_id, position))
             if held is not None:
                 self._free_region(held)
-
-    def writable(self, layer_id: str, position: Position) -> Plane | None:
-        """As `get`, and sure to be writable: memory taken over as it was is copied first."""
-        plane = self.get(layer_id, position)
-        if plane is not None and not plane.flags.writeable:
-            self.commit(layer_id, position, self.fill(plane))
-            plane = self.get(layer_id, position)
-        return plane
 
     def positions(self, layer_id: str) -> list[Position]:
         """Where a layer has planes, in the order of their first arrival."""
@@ -263,7 +229,7 @@ class PlaneStore:
                 spilled_planes=len(self._away),
                 spilled_bytes=sum(held.nbytes for held in self._away.values()),
                 reads_from_disk=self._reads,
-                pool_bytes=self._pool_bytes + sum(buffer.nbytes for buffer in self._retired),
+                pool_bytes=self._pool.free_bytes + self._pool.waiting_bytes,
                 budget=self.budget,
             )
 
@@ -274,38 +240,10 @@ class PlaneStore:
             self._away.clear()
             self._layers.clear()
             self._pool.clear()
-            self._retired.clear()
-            self._bytes = self._pool_bytes = 0
+            self._bytes = 0
         self._spill.close()
 
-    # -- inside: memory
-
-    def _take(self, nbytes: int) -> Plane:
-        with self._lock:
-            self._sweep()
-            free = self._pool.get(nbytes)
-            if free:
-                self._pool_bytes -= nbytes
-                return free.pop()  # the last one in is the warmest
-        return np.empty(nbytes, np.uint8)
-
-    def _retire(self, buffer: Plane | None) -> None:
-        if buffer is not None:
-            self._retired.append(buffer)
-
-    def _sweep(self) -> None:
-        """Move buffers nobody refers to any more into the pool. Called with the lock."""
-        if not self._retired:
-            return
-        counts = _references(self._retired)
-        waiting = []
-        for buffer, count in zip(self._retired, counts, strict=True):
-            if count > _UNUSED:
-                waiting.append(buffer)
-            elif self._pool_bytes + buffer.nbytes <= min(POOL_BYTES, self.budget // 4):
-                self._pool.setdefault(buffer.nbytes, []).append(buffer)
-                self._pool_bytes += buffer.nbytes
-        self._retired = waiting
+    # -- inside
 
     def _forget(self, key: _Key, held: _Held) -> None:
         """Let go of a plane's memory and disk space. Called with the lock."""
@@ -314,7 +252,7 @@ class PlaneStore:
         self._away.pop(key, None)
         self._free_region(held)
         held.plane = None
-        self._retire(held.buffer)
+        self._pool.retire(held.buffer)
         held.buffer = None
 
     def _free_region(self, held: _Held) -> None:
@@ -330,11 +268,10 @@ class PlaneStore:
         """
         while True:
             with self._lock:
-                if self._bytes + self._pool_bytes + nbytes <= self.budget:
+                if self._bytes + self._pool.free_bytes + nbytes <= self.budget:
                     return
-                if self._pool_bytes:
+                if self._pool.free_bytes:
                     self._pool.clear()
-                    self._pool_bytes = 0
                     continue
                 key = self._victim()
                 if key is None:
@@ -365,7 +302,7 @@ class PlaneStore:
         """The plane unseen for longest of those nobody holds. Called with the lock."""
         for key, held in self._held.items():
             # Moving a plane away that is shown would free nothing: the viewer keeps its memory.
-            if _is_unseen(held):
+            if is_unseen(held):
                 return key
         return None
 
@@ -375,28 +312,28 @@ class PlaneStore:
         self._away[key] = held
         self._bytes -= held.nbytes
         held.plane = None
-        self._retire(held.buffer)
+        self._pool.retire(held.buffer)
         held.buffer = None
 
     def _bring_back(self, key: _Key, held: _Held) -> Plane | None:
-        buffer = self._take(held.nbytes)
-        plane: Plane = buffer[: held.nbytes].view(held.dtype).reshape(held.shape)
         with self._lock:
             if self._away.get(key) is not held or held.region is None:
                 found = self._held.get(key)  # replaced or forgotten meanwhile
-                self._retire(buffer)
                 return found.plane if found else None
-            # Under the lock: the region must not be freed and rewritten while it is read.
-            self._spill.read(held.region, plane)
+            buffer = self._pool.take(held.nbytes)
+            plane: Plane = buffer[: held.nbytes].view(held.dtype).reshape(held.shape)
+            try:
+                # Under the lock: the region must not be freed and rewritten while it is read.
+                self._spill.read(held.region, plane)
+            except (OSError, ValueError):
+                logger.exception("the plane at %s cannot be read back from %s", key, self._spill.directory)
+                return None
             del self._away[key]
             held.plane, held.buffer = plane, buffer
             self._held[key] = held
             self._bytes += held.nbytes
             self._reads += 1
             return plane
-
-
-_UNUSED, _UNSEEN = _calibrate()
 
 
 def default_budget() -> int:

@@ -117,4 +117,5 @@ def _gray(plane: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     values = np.abs(plane[..., 0] if plane.ndim == 3 else plane).astype(np.float64)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return np.nan_to_num(scaled * 255).astype(np.uint8)
+    gray: np.ndarray[Any, Any] = np.nan_to_num(scaled * 255).astype(np.uint8)
+    return gray

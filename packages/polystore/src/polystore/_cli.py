@@ -93,7 +93,9 @@ def _shm_list(arguments: argparse.Namespace) -> None:
     elif not found:
         print("no shared memory of ours")
     else:
-        rows = [[row["name"], f"{row['bytes']:,}", "alive" if row["owner_alive"] else "dead"] for row in found]
+        rows = [
+            [row["name"], f"{row['bytes']:,}", "alive" if row["owner_alive"] else "dead"] for row in found
+        ]
         _print_table(["name", "bytes", "owner"], rows)
 
 

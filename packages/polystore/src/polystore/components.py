@@ -256,9 +256,7 @@ class ImageKey:
 
     def as_dict(self) -> dict[str, Value]:
         """The components that are set, by name, in the order of `Component`: ``{'well': 'A01', 'z': 3}``."""
-        return {
-            which.value: value for which in _MEMBERS if (value := getattr(self, which.value)) is not None
-        }
+        return {which.value: value for which in _MEMBERS if (value := getattr(self, which.value)) is not None}
 
     def get(self, which: Component | str) -> Value | None:
         """The value of one component (by any of its names), or None."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TypeAlias
 
 from polystore._paths import StrPath, matches, natural_path_key
 from polystore.abc import DataSink, DataSource, Kind, StorageBackend, VirtualBackend, check_lengths
 from polystore.backends import storage_registry
-from polystore.errors import BackendLoadError
+from polystore.errors import BackendLoadError, BackendNotFoundError
 
 __all__ = ["CONTEXT_OPTIONS", "BackendName", "FileManager"]
 
@@ -70,7 +70,13 @@ class FileManager:
             There is none, or it cannot be used.
         """
         mounted = self._mounted.get(name)
-        return self._backends()[name] if mounted is None else mounted
+        if mounted is not None:
+            return mounted
+        try:
+            return self._backends()[name]
+        except KeyError:  # from a plain mapping; ours raises what is documented
+            known = ", ".join(sorted({*self._backends(), *self._mounted}))
+            raise BackendNotFoundError(f"unknown backend {str(name)!r} (known: {known})") from None
 
     # -- reading
 
@@ -189,10 +195,8 @@ class FileManager:
         BatchError
             One value could not be stored; it says which and how many before it are.
         """
-        if not isinstance(data, Sequence) and not hasattr(data, "__len__"):
-            data = list(data)
-        if not isinstance(paths, Sequence):
-            paths = list(paths)
+        data = data if isinstance(data, Sized) else list(data)
+        paths = paths if isinstance(paths, Sized) else list(paths)
         check_lengths(data, paths)
         return self._write("save_batch", data, paths, backend, options)
 

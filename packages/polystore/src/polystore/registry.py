@@ -123,8 +123,8 @@ class Registry(Generic[T]):
         return self._loaded.setdefault(name, self._load(plugin))
 
     def canonical(self, name: str) -> str:
-        """The name an alias stands for; any other name as it is."""
-        return self._aliases.get(name, name)
+        """The name an alias stands for; any other name as plain text, also when it is given as an enum's member."""
+        return self._aliases.get(name) or str(name)
 
     def plugin(self, name: str) -> Plugin:
         """What is known of a name without importing it; raises `BackendNotFoundError`."""
@@ -231,4 +231,3 @@ class Registry(Generic[T]):
 
 def _origin(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unnamed distribution"
-

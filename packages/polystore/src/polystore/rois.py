@@ -110,7 +110,10 @@ class ROI:
 
     @classmethod
     def from_mask(
-        cls, mask: ArrayLike, origin: Sequence[float] = (0, 0), properties: Mapping[str, Property] | None = None
+        cls,
+        mask: ArrayLike,
+        origin: Sequence[float] = (0, 0),
+        properties: Mapping[str, Property] | None = None,
     ) -> ROI:
         """The region of a mask's true pixels, cut to their bounding box.
 
@@ -169,7 +172,9 @@ class ROI:
             raise RoiError(f"a region is a map of kind and points, not a {type(wire).__name__}")
         unknown = wire.keys() - {"kind", "points", "properties", "shape", "runs"}
         if unknown or "kind" not in wire or "points" not in wire:
-            raise RoiError(f"a region is a map of kind, points, properties, shape and runs, not of {list(wire)[:8]}")
+            raise RoiError(
+                f"a region is a map of kind, points, properties, shape and runs, not of {list(wire)[:8]}"
+            )
         mask = _from_runs(wire["shape"], wire.get("runs")) if "shape" in wire else None
         return cls(wire["kind"], wire["points"], wire.get("properties", {}), mask)
 
@@ -210,7 +215,9 @@ def _checked_properties(properties: Any) -> Mapping[str, Property]:
         if isinstance(value, np.generic):
             value = value.item()
         if not isinstance(name, str) or not isinstance(value, str | int | float | bool | None):
-            raise RoiError(f"property {name!r} = {value!r}: names are text; values text, numbers, bool or None")
+            raise RoiError(
+                f"property {name!r} = {value!r}: names are text; values text, numbers, bool or None"
+            )
         checked[name] = value
     return MappingProxyType(checked)
 
@@ -222,7 +229,9 @@ def _checked_mask(kind: RoiKind, mask: Any) -> NDArray[np.bool_] | None:
         return None
     array = np.array(mask, dtype=bool)
     if array.ndim != 2 or not 0 < array.size <= MAX_MASK_PIXELS:
-        raise RoiError(f"a mask of shape {array.shape}: it has two dimensions and 1 to {MAX_MASK_PIXELS} pixels")
+        raise RoiError(
+            f"a mask of shape {array.shape}: it has two dimensions and 1 to {MAX_MASK_PIXELS} pixels"
+        )
     array.flags.writeable = False
     return array
 
@@ -241,7 +250,9 @@ def _from_runs(shape: Any, runs: Any) -> NDArray[np.bool_]:
         raise RoiError("a mask needs its shape (two sizes) and its run lengths")
     pixels = math.prod(shape)
     if pixels > MAX_MASK_PIXELS:
-        raise RoiError(f"a mask of shape {tuple(shape)} has {pixels} pixels, at most {MAX_MASK_PIXELS} are supported")
+        raise RoiError(
+            f"a mask of shape {tuple(shape)} has {pixels} pixels, at most {MAX_MASK_PIXELS} are supported"
+        )
     if len(runs) > pixels + 1 or not all(type(run) is int and 0 <= run <= pixels for run in runs):
         raise RoiError("run lengths of a mask must be counts of pixels")
     if sum(runs) != pixels:

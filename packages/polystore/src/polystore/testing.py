@@ -123,7 +123,11 @@ class BackendTests(ABC):
     def test_tables_and_text(self, store: StorageBackend) -> None:
         """Results of an analysis: a dict, a table, a text."""
         rows = [{"well": "A01", "count": 3, "area": 1.5}, {"well": "B02", "count": 0, "area": 0.25}]
-        for name, value in {"a.json": {"n": 1, "of": ["x", None]}, "a.csv": rows, "a.txt": "n\u00f6 \n"}.items():
+        for name, value in {
+            "a.json": {"n": 1, "of": ["x", None]},
+            "a.csv": rows,
+            "a.txt": "n\u00f6 \n",
+        }.items():
             store.save(value, self.path(name))
             assert store.load(self.path(name)) == value
 
@@ -238,7 +242,9 @@ class BackendTests(ABC):
         """Numbers in names count as numbers."""
         for number in (10, 9, 1, 2, 100):
             store.save(example_image(), self.image(f"A01_s{number}"))
-        assert store.list_files(self.path("")) == [self.image(f"A01_s{number}") for number in (1, 2, 9, 10, 100)]
+        assert store.list_files(self.path("")) == [
+            self.image(f"A01_s{number}") for number in (1, 2, 9, 10, 100)
+        ]
 
     def test_patterns_and_extensions(self, store: StorageBackend) -> None:
         """By shell pattern and by ending, with or without dot, in any case."""
@@ -246,7 +252,10 @@ class BackendTests(ABC):
         store.save({"n": 1}, self.path("A01_w1.json"))
         ending = self.suffix.rpartition(".")[2]
         folder = self.path("")
-        assert store.list_files(folder, pattern="*_w1*") == [self.image("A01_s1_w1"), self.path("A01_w1.json")]
+        assert store.list_files(folder, pattern="*_w1*") == [
+            self.image("A01_s1_w1"),
+            self.path("A01_w1.json"),
+        ]
         assert store.list_files(folder, extensions=[ending.upper()]) == store.list_files(folder, "*s1*")
         assert store.list_files(folder, extensions=[".json"]) == [self.path("A01_w1.json")]
         assert store.list_files(folder, extensions=[]) == []
@@ -400,11 +409,15 @@ def assert_nothing_left(within: float = 5.0) -> Iterator[None]:
     yield
     deadline = time.monotonic() + within
     while True:
-        left = sorted(name for name, _, alive in names() if name not in before and (not alive or _is_ours(name)))
+        left = sorted(
+            name for name, _, alive in names() if name not in before and (not alive or _is_ours(name))
+        )
         if not left:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"{len(left)} names left in shared memory after {within} s: {', '.join(left[:10])}")
+            raise AssertionError(
+                f"{len(left)} names left in shared memory after {within} s: {', '.join(left[:10])}"
+            )
         time.sleep(0.02)
 
 

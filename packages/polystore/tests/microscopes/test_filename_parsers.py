@@ -124,7 +124,7 @@ def test_names(path: str, components: dict[str, Any]) -> None:
     "name",
     ["", ".", "a.tif", "A01.tif", "x_A01.tif", "cell_s1.tif", "r00c01f01p01-ch1.tiff", "r01c01f01p01-ch1.png",
      "A01_s1_s2.tif", "A01_s001_w1_c2.tif", "a01_s1_w1.tif", f"P_A01_s1_w1{UUID[:-1]}.tif", "IMG_2041.tif",
-     "A01_s" + "9" * 40 + ".tif", "١٢_s١.tif"],
+     "A01_s" + "9" * 40 + ".tif", "A0\u0661_s\u0661.tif"],
 )  # fmt: skip
 def test_names_nobody_knows(name: str) -> None:
     assert parse_filename(name) is None
@@ -149,9 +149,7 @@ def test_asking_again_costs_a_look_up() -> None:
     assert parse_filename(Path(NAMES[0]).name) is parse_filename(Path(NAMES[0]).name)
 
 
-@given(
-    st.integers(1, 702), st.integers(1, 99), st.integers(0, 9999), st.integers(0, 99), st.integers(0, 999)
-)
+@given(st.integers(1, 702), st.integers(1, 99), st.integers(0, 9999), st.integers(0, 99), st.integers(0, 999))
 def test_opera_names_come_back(row: int, column: int, field: int, channel: int, z: int) -> None:
     name = f"r{row:02d}c{column:02d}f{field:02d}p{z:02d}-ch{channel}sk1fk1fl1.tiff"
     found = parse_filename(name)
@@ -207,7 +205,9 @@ def test_a_parser_of_somebody_else(registered: list[str]) -> None:
     assert parse_filename("x.acme") is None
 
 
-def test_a_broken_parser_is_left_out_and_reported(registered: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_parser_is_left_out_and_reported(
+    registered: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     FILENAME_PARSERS.register("broken", "no_such_module:Parser")
     FILENAME_PARSERS.register("half", HalfParser)
     registered += ["broken", "half"]

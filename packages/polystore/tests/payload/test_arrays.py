@@ -24,7 +24,7 @@ IMAGE = np.arange(12, dtype="uint16").reshape(3, 4)
 
 
 class TorchTensor:
-    """torch.Tensor: DLPack, ``cpu``, ``detach``; no NumPy array of a tensor that is on a device or records gradients."""
+    """torch.Tensor: DLPack, ``cpu``, ``detach``; no export from a device or while recording gradients."""
 
     def __init__(self, values: Any, device: tuple[int, int] = CPU, requires_grad: bool = False) -> None:
         self.values, self.device, self.requires_grad = values, device, requires_grad

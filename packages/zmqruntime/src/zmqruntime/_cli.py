@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--server-key",
                 metavar="KEY",
-                help="its public CURVE key, or a file with it (found by itself on this machine)",
+                help="its public CURVE key (--server-key=KEY) or a file with it; found by itself on this machine",
             )
             command.add_argument(
                 "--key", metavar="FILE", help="your own key pair, if it lets only known clients in"

@@ -102,7 +102,8 @@ class Encoded(msgspec.Struct, frozen=True):
     tokens : sequence
         One per item: what `Encoder.release` gets when the item's credit returns.
     frame_bytes : int
-        Total size of `frames`, counted against the receiver's byte window.
+        Total size of `frames`, and of anything else that one message makes the receiver hold; counted against
+        its byte window.
     """
 
     count: int

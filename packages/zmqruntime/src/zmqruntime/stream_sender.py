@@ -375,14 +375,14 @@ class StreamSender(Generic[T]):
                 encode_data(Items(seq, count, msgspec.Raw(encoded.body))), encoded.frames
             ):
                 break  # what was encoded is void with the receiver; the items are still ours
-            if encoded.frames:
+            if encoded.frame_bytes:
                 self._frame_bytes += encoded.frame_bytes
                 share = encoded.frame_bytes // count
             for token in encoded.tokens:
                 self._uncredited[seq] = (token, share)
                 self._unresolved.add(seq)
                 seq += 1
-            if encoded.frames:
+            if encoded.frame_bytes:
                 # The first one carries the rounding, so that the sum comes out even.
                 rest = encoded.frame_bytes - share * (count - 1)
                 self._uncredited[attachment.seq] = (encoded.tokens[0], rest)

@@ -18,52 +18,39 @@ import sys
 import tempfile
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import zmq
-
-from zmqruntime.client import ControlClient
+from zmqruntime._server_tests import ServerTests
+from zmqruntime._waiting import start_port, wait_until
 from zmqruntime.config import Endpoint
-from zmqruntime.discovery import ConnectionInfo, free_endpoint, is_free, remove_connection, write_connection
-from zmqruntime.errors import AddressInUseError, PeerError, RemoteError
-from zmqruntime.handshake import self_identity, wait_until_ready
+from zmqruntime.discovery import ConnectionInfo, remove_connection, write_connection
+from zmqruntime.errors import PeerError, RemoteError
+from zmqruntime.handshake import wait_until_ready
 from zmqruntime.messages import CREDIT, DISPLAYED
 from zmqruntime.process import ServerProcess, watch_lifeline
 from zmqruntime.security import KeyPair, ServerKeys, read_public_key
 from zmqruntime.server import ZMQServer
-from zmqruntime.sockets import connect, make_socket
 from zmqruntime.stream import Encoded, Encoder
 from zmqruntime.stream_receiver import Peer
 
-T = TypeVar("T")
+__all__ = [
+    "BytesEncoder",
+    "EchoServer",
+    "ServerTests",
+    "echo_command",
+    "echo_process",
+    "fault_env",
+    "run_to_fault",
+    "start_port",
+    "wait_until",
+]
 
 KEPT_BODIES = 1000
 """Item bodies an `EchoServer` remembers."""
-
-_POLL = 0.01
-
-
-def wait_until(predicate: Callable[[], T], timeout: float = 5.0, message: str = "") -> T:
-    """Return the first true value of `predicate`, asked every 10 ms.
-
-    Raises
-    ------
-    AssertionError
-        There was none within `timeout` seconds; the text holds `message` and the last value.
-    """
-    end = time.monotonic() + timeout
-    while True:
-        value = predicate()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{message or predicate} not within {timeout:g} s; last value {value!r}")
-        time.sleep(_POLL)
 
 
 # --------------------------------------------------------------------------- a server
@@ -184,7 +171,9 @@ def echo_process(
     """
     with tempfile.TemporaryDirectory(prefix="echo-") as folder:
         output = Path(log or f"{folder}/log")
-        process = ServerProcess.spawn(echo_command(endpoint, *options), detached=detached, env=env, log=output)
+        process = ServerProcess.spawn(
+            echo_command(endpoint, *options), detached=detached, env=env, log=output
+        )
         try:
             try:
                 wait_until_ready(endpoint, 20, process.is_alive, **client)
@@ -229,116 +218,6 @@ def run_to_fault(
         output = (done.stdout + done.stderr)[-4000:].decode(errors="replace")
         raise AssertionError(f"{point}:{hit} was not reached, exit code {done.returncode}: {output}")
     return done
-
-
-# --------------------------------------------------------------------------- the contract
-
-
-class ServerTests(ABC):
-    """What every `ZMQServer` has to do; subclass it in a test module, as ``class TestMine(ServerTests)``."""
-
-    @abstractmethod
-    def make_server(self, endpoint: Endpoint) -> ZMQServer:
-        """Return a server for `endpoint`, not yet started."""
-
-    @contextlib.contextmanager
-    def running(self, directory: Path) -> Iterator[tuple[ZMQServer, ControlClient]]:
-        """Run a server on a free endpoint in `directory`."""
-        endpoint = free_endpoint(5555, directory=str(directory))
-        with self.make_server(endpoint) as server, ControlClient(endpoint, timeout=5.0) as client:
-            yield server, client
-
-    def test_ping_tells_who_answers(self, tmp_path: Path) -> None:
-        """The pong holds this process's identity and the server's own words."""
-        with self.running(tmp_path) as (server, client):
-            pong = client.ping()
-            assert (pong.pid, pong.start_time) == self_identity()
-            assert (pong.kind, pong.title) == (server.kind, server.title)
-            assert "zmqruntime" in pong.versions
-
-    def test_ready_is_told(self, tmp_path: Path) -> None:
-        """`set_ready` shows in the next pong."""
-        with self.running(tmp_path) as (server, client):
-            server.set_ready()
-            assert client.ping().ready
-            server.set_ready(False)
-            assert not client.ping().ready
-
-    def test_status_is_json(self, tmp_path: Path) -> None:
-        """The status arrives, and names the process."""
-        with self.running(tmp_path) as (_, client):
-            assert client.status()["pid"] == os.getpid()
-
-    def test_unknown_command_is_an_error(self, tmp_path: Path) -> None:
-        """A command nobody knows is refused by name, and the server goes on."""
-        import pytest
-
-        with self.running(tmp_path) as (_, client):
-            with pytest.raises(RemoteError, match="no_such_command") as caught:
-                client.command("no_such_command")
-            assert caught.value.code == "unknown-command"
-            client.ping()
-
-    def test_garbage_leaves_it_answering(self, tmp_path: Path) -> None:
-        """Bytes of no protocol on either channel change nothing."""
-        garbage: list[list[bytes]] = [
-            [b""],
-            [b"", b""],
-            [b"", b"{"],
-            [b"", b"[]"],
-            [b"", b'{"type":"ping"}', b"more"],
-            [b"", b'{"type":"no such type"}'],
-            [b"", b'{"type":"command","name":7}'],
-            [b"\x92\x01", b"\xff" * 100],
-            [os.urandom(1000)],
-        ]
-        with self.running(tmp_path) as (server, client):
-            for url in (server.endpoint.control_url, server.endpoint.data_url):
-                sock = make_socket(zmq.DEALER, linger_ms=1000)
-                connect(sock, url)
-                for frames in garbage:
-                    sock.send_multipart(frames)
-                sock.close()
-            assert client.ping().pid == os.getpid()
-            assert client.status()["pid"] == os.getpid()
-
-    def test_many_clients_at_once(self, tmp_path: Path) -> None:
-        """Clients do not wait for each other."""
-        with self.running(tmp_path) as (server, _):
-
-            def ask(_: int) -> int:
-                with ControlClient(server.endpoint, timeout=10.0) as client:
-                    return client.ping().pid
-
-            with ThreadPoolExecutor(8) as pool:
-                assert set(pool.map(ask, range(32))) == {os.getpid()}
-
-    def test_shutdown_request_reaches_the_application(self, tmp_path: Path) -> None:
-        """A client's request ends `wait`; the answer comes first."""
-        with self.running(tmp_path) as (server, client):
-            assert not server.wait(0)
-            client.shutdown()
-            assert server.wait(5)
-
-    def test_stop_frees_the_address(self, tmp_path: Path) -> None:
-        """After `stop`, twice even, the next server can listen at once."""
-        with self.running(tmp_path) as (server, _):
-            endpoint = server.endpoint
-        server.stop()
-        wait_until(lambda: is_free(endpoint), message="the address is free")
-        with self.make_server(endpoint), ControlClient(endpoint, timeout=5.0) as client:
-            client.ping()
-
-    def test_second_server_is_refused(self, tmp_path: Path) -> None:
-        """An address in use stays its owner's."""
-        import pytest
-
-        with self.running(tmp_path) as (server, client):
-            second = self.make_server(server.endpoint)
-            with pytest.raises(AddressInUseError, match=str(server.endpoint.control_port)):
-                second.start()
-            second.stop()
-            client.ping()
 
 
 # --------------------------------------------------------------------------- python -m zmqruntime.testing

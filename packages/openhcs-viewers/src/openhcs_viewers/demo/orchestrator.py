@@ -150,7 +150,8 @@ class PipelineOrchestrator:
                 run.add(outcome)
                 if progress is not None:
                     progress(outcome.task, outcome.value)
-            for report in pool.each(_worker.report, FLUSH_SECONDS):
+            there = self.handle is None or self.handle.is_alive()
+            for report in pool.each(_worker.report, FLUSH_SECONDS if there else 0.0):
                 run.close(report)
         places = [field.place for plate in plates for field in plate.fields()]
         fields = tuple(run.results[place] for place in places if place in run.results)
@@ -181,11 +182,14 @@ class PipelineOrchestrator:
         if config is None or not config.enabled:
             return ()
         from openhcs_viewers.launcher import launch
+        from openhcs_viewers.registry import default_port
 
-        # In the background: the pipeline begins at once, and what it sends meanwhile is kept and shown.
+        # In the background: the pipeline begins at once, and what it sends meanwhile is kept and shown. The default
+        # port counts as not given: taken by a stranger, it is the next free one (`handle` says which).
+        usual = config.napari_port == default_port("napari")
         self.handle = launch(
             "napari",
-            port=config.napari_port,
+            port=None if usual else config.napari_port,
             host=config.napari_host,
             detached=config.persistent,
             wait=False,

@@ -98,15 +98,27 @@ class ShownLayer:
 
 def make_layer(plan: LayerPlan, planes: Planes | None) -> Any:
     """A napari layer for a plan, not yet in any viewer."""
-    common = {"name": plan.name, "metadata": _metadata(plan)}
+    common: dict[str, Any] = {"name": plan.name, "metadata": _metadata(plan)}
     if planes is None:
         scale = plan.scale or (1.0, 1.0)
         if plan.kind == "points":
             return layers.Points(
-                None, ndim=2, scale=scale, size=POINT_SIZE, face_color="yellow", border_color="black", **common
+                None,
+                ndim=2,
+                scale=scale,
+                size=POINT_SIZE,
+                face_color="yellow",
+                border_color="black",
+                **common,
             )
         return layers.Shapes(
-            None, ndim=2, scale=scale, edge_width=EDGE_WIDTH, edge_color="yellow", face_color="transparent", **common
+            None,
+            ndim=2,
+            scale=scale,
+            edge_width=EDGE_WIDTH,
+            edge_color="yellow",
+            face_color="transparent",
+            **common,
         )
     common["scale"] = layer_scale(plan, planes)
     common["multiscale"] = False
@@ -140,7 +152,8 @@ def insertion_index(order: tuple[int, ...], above: Sequence[tuple[int, ...] | No
     Parameters
     ----------
     above
-        The order of each layer in the list; None for those that are the user's own, which stay where they are.
+        The order of each layer in the list; None for those that are the user's own, which stay where they
+        are.
     """
     for at in range(len(above) - 1, -1, -1):
         other = above[at]

@@ -1,7 +1,8 @@
 """The N-d array a napari layer shows: planes of the store, found by value and handed out by reference.
 
-Nothing is stacked and nothing copied: a layer of a thousand planes is this object and a thousand entries of the
-store, and napari draws the very memory the plane arrived in. A plane that grows the array changes a tuple.
+Nothing is stacked and nothing copied: a layer of a thousand planes is this object and a thousand entries of
+the store, and napari draws the very memory the plane arrived in. A plane that grows the array changes a
+tuple.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ Array: TypeAlias = np.ndarray[Any, Any]
 class Planes:
     """A layer's planes as one array: the viewer's sliders first, then (y, x) or (y, x, colour).
 
-    What numpy functions need (`__array__`) is there, but stacks every plane; napari only asks for those it shows.
-    Used by the GUI thread, and by napari's slicing thread where that is switched on.
+    What numpy functions need (`__array__`) is there, but stacks every plane; napari only asks for those it
+    shows. Used by the GUI thread, and by napari's slicing thread where that is switched on.
 
     Parameters
     ----------
@@ -67,9 +68,7 @@ class Planes:
 
     def position(self, index: tuple[int, ...]) -> Position:
         """The position in the layer that a slider index stands for."""
-        return tuple(
-            [only if at is None else self.axes[at][1][index[at]] for at, only in self._picks]
-        )
+        return tuple([only if at is None else self.axes[at][1][index[at]] for at, only in self._picks])
 
     def __len__(self) -> int:
         return self.shape[0]

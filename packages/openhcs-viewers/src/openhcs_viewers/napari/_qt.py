@@ -21,7 +21,7 @@ FRAME = 1 / 30
 """Seconds between two updates: what arrives meanwhile is shown together, and the user's clicks come between."""
 
 
-class FramePump(QObject):  # type: ignore[misc]
+class FramePump(QObject):
     """Calls a function on the GUI thread soon after it is asked to, at most once per frame.
 
     However often it is asked, from whatever thread, one call is pending at most.
@@ -84,8 +84,8 @@ class FramePump(QObject):  # type: ignore[misc]
 class TerminationWatch:
     """Calls a function on the GUI thread when the process is asked to end (SIGTERM, SIGINT).
 
-    Python runs signal handlers between bytecodes, and an idle Qt loop runs none; the byte the interpreter writes
-    to a socket wakes it.
+    Python runs signal handlers between bytecodes, and an idle Qt loop runs none; the byte the interpreter
+    writes to a socket wakes it.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Regions of interest in napari: those of the position shown, in a shapes or a points layer.
 
-The layer holds the regions of one position at a time and is refilled when the sliders move. As one N-d layer of a
-whole plate it would be rebuilt for every arriving image: 35 ms for 100 outlines, and 96 wells have 10,000. So
-regions nobody looks at cost nothing, and what the user draws is kept when he moves on.
+The layer holds the regions of one position at a time and is refilled when the sliders move. As one N-d
+layer of a whole plate it would be rebuilt for every arriving image: 35 ms for 100 outlines, and 96 wells
+have 10,000. So regions nobody looks at cost nothing, and what the user draws is kept when he moves on.
 """
 
 from __future__ import annotations
@@ -54,6 +54,10 @@ class RoiFiller:
         self._edited = False
         layer.events.data.connect(self._on_data)
 
+    def change(self, plan: LayerPlan) -> None:
+        """Take on a new plan: a later run's regions replace all there were."""
+        self._plan, self._where, self._edited = plan, None, False
+
     def fill(self, position: Mapping[Component, Value], *, anew: bool = False) -> None:
         """Show the regions of a position.
 
@@ -101,7 +105,9 @@ class RoiFiller:
             found = [ROI(RoiKind.POINT, np.atleast_2d(row)[:, -2:]) for row in self._layer.data]
         else:
             pairs = zip(self._layer.data, self._layer.shape_type, strict=True)
-            found = [ROI(_KINDS.get(kind, RoiKind.POLYLINE), np.asarray(data)[:, -2:]) for data, kind in pairs]
+            found = [
+                ROI(_KINDS.get(kind, RoiKind.POLYLINE), np.asarray(data)[:, -2:]) for data, kind in pairs
+            ]
         rows = self._layer.features.to_dict("records")
         if len(rows) != len(found):
             return found
@@ -130,5 +136,11 @@ def _features(rois: Sequence[ROI]) -> dict[str, list[Any]]:
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a table as properties: numpy's scalars as Python's, what was missing left out."""
-    plain = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
-    return {name: value for name, value in plain.items() if isinstance(value, (str, int, float, bool)) and value == value}
+    plain = {
+        str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()
+    }
+    return {
+        name: value
+        for name, value in plain.items()
+        if isinstance(value, (str, int, float, bool)) and value == value
+    }

@@ -44,7 +44,8 @@ class Sliders:
         self._busy = False
         for name in ("point", "ndisplay", "order", "current_step"):
             emitter = getattr(self._dims.events, name)
-            # First, so that the scene knows before napari's own callback reads the planes: see Scene.look_at.
+            # First, so that the scene knows before napari's own callback reads the planes: see
+            # Scene.look_at.
             emitter.connect(self._before, position="first")
             emitter.connect(self._after, position="last")
 
@@ -58,19 +59,23 @@ class Sliders:
         same = [which for which, _ in axes] == [which for which, _ in self.axes]
         old, self.axes = self.axes, axes
         place = [self._index(which, values) for which, values in axes]
-        images = [one for one in shown if one.planes is not None]
+        images = [(one, one.planes) for one in shown if one.planes is not None]
         self._busy = True
         try:
             self._look({which: values[at] for at, (which, values) in zip(place, axes, strict=True)})
-            for one in images:
-                one.planes.change(one.plan, axes)
+            for one, planes in images:
+                planes.change(one.plan, axes)
             if same:
-                self._lengthen(old, images, place)
+                # napari works out the sliders from all layers' sizes, which it remembers: one up to date
+                # will do.
+                for one, _ in images[:1]:
+                    one.stretch()
+                self._lengthen(old, place)
             else:
-                for one in images:
-                    one.layer.data = one.planes
+                for one, planes in images:
+                    one.layer.data = planes
                     if one.plan.scale:
-                        one.layer.scale = layer_scale(one.plan, one.planes)
+                        one.layer.scale = layer_scale(one.plan, planes)
                 self._label()
                 self._go(place)
         finally:
@@ -84,6 +89,8 @@ class Sliders:
         self._busy = True
         try:
             yield
+            self._label()
+            self._set_lengths()
             self._go([self._index(which, values) for which, values in self.axes])
         finally:
             self._busy = False
@@ -118,10 +125,7 @@ class Sliders:
         """How many axes of the user's come before ours."""
         return int(self._dims.ndim) - 2 - len(self.axes)
 
-    def _lengthen(self, old: tuple[Axis, ...], images: list[ShownLayer], place: list[int]) -> None:
-        # napari works out the sliders from all layers' sizes, which it remembers; one of them up to date is enough.
-        if images:
-            images[0].stretch()
+    def _lengthen(self, old: tuple[Axis, ...], place: list[int]) -> None:
         self._set_lengths()
         moved = [
             at
@@ -132,7 +136,8 @@ class Sliders:
             self._go(place)
 
     def _current(self, at: int) -> int:
-        return round(self._dims.point[at + self._shift()])
+        index: int = round(self._dims.point[at + self._shift()])
+        return index
 
     def _set_lengths(self) -> None:
         shift = self._shift()
@@ -155,6 +160,8 @@ class Sliders:
             self._dims.point = point
 
     def _label(self) -> None:
+        if self._shift() < 0:  # there is no layer yet
+            return
         labels = list(self._dims.axis_labels)
         ours = [WORDS[which] for which, _ in self.axes] + ["y", "x"]
         labels[-len(ours) :] = ours

@@ -32,8 +32,9 @@ THUMBNAILS = 2
 class NapariViewer(Viewer):
     """Shows a scene in napari.
 
-    Layers that the user deletes stay away until another run makes them anew. His camera, his display range, his
-    visibility and his place on the sliders are his: they are set once, for the first image, and then left alone.
+    Layers that the user deletes stay away until another run makes them anew. His camera, his display range,
+    his visibility and his place on the sliders are his: they are set once, for the first image, and then
+    left alone.
 
     Parameters
     ----------
@@ -191,7 +192,8 @@ class NapariViewer(Viewer):
         try:
             change(plan)
         except Exception as error:
-            # The boundary to napari and its plugins: one layer they cannot show must not take the others with it.
+            # The boundary to napari and its plugins: one layer they cannot show must not take the others
+            # with it.
             logger.exception("layer %r cannot be shown", plan.name)
             failed[plan.layer_id] = f"{type(error).__name__}: {error}"
 
@@ -223,7 +225,7 @@ class NapariViewer(Viewer):
         shown = self._shown[plan.layer_id]
         shown.plan = plan
         if shown.rois is not None:
-            shown.rois = RoiFiller(shown.layer, plan, self.scene, EDGE_WIDTH)
+            shown.rois.change(plan)
             shown.rois.fill(self._sliders.position, anew=True)
             return
         shown.planes.change(plan, self._sliders.axes)

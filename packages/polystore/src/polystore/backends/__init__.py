@@ -90,7 +90,9 @@ class BackendInstances(MutableMapping[str, Any]):
                 raise BackendNotFoundError(f"no backend {name!r} has been made or put in")
 
     def __contains__(self, name: object) -> bool:
-        return (isinstance(name, str) and self._classes.canonical(name) in self._instances) or name in self._classes
+        return (
+            isinstance(name, str) and self._classes.canonical(name) in self._instances
+        ) or name in self._classes
 
     def get(self, name: str, default: Any = None) -> Any:
         """The backend, or ``default`` when the name is unknown; one that is known and broken raises."""

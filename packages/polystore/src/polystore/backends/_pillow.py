@@ -28,7 +28,8 @@ def write(stream: BinaryIO, suffix: str, value: Any, *, quality: int | None = No
     colour = array.ndim == 3 and array.shape[2] in ((3,) if jpeg else (3, 4))
     name = array.dtype.newbyteorder("=").name
     fits = array.size > 0 and (
-        (grey and name in (("uint8",) if jpeg else ("bool", "uint8", "uint16"))) or (colour and name == "uint8")
+        (grey and name in (("uint8",) if jpeg else ("bool", "uint8", "uint16")))
+        or (colour and name == "uint8")
     )
     if not fits:
         holds = "uint8, grey or RGB" if jpeg else "bool, uint8 and uint16 in grey, uint8 in RGB or RGBA"
@@ -39,7 +40,9 @@ def write(stream: BinaryIO, suffix: str, value: Any, *, quality: int | None = No
     if jpeg:
         image.save(stream, format="JPEG", quality=quality or 95)
     else:
-        image.save(stream, format="PNG", compress_level=1)  # level 6 is 6 times slower for 5 % on camera images
+        image.save(
+            stream, format="PNG", compress_level=1
+        )  # level 6 is 6 times slower for 5 % on camera images
 
 
 def read(stream: BinaryIO, suffix: str) -> NDArray[Any]:

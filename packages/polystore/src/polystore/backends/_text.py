@@ -49,7 +49,9 @@ def read(stream: BinaryIO, suffix: str, *, header: bool = True, typed: bool = Tr
     text = content.decode("utf-8")
     if suffix == ".txt":
         return text
-    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=_DELIMITERS[suffix]))
+    rows = list(
+        csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=_DELIMITERS[suffix])
+    )
     convert = _parse_cell if typed else str
     cells: list[list[Any]] = [[convert(cell) for cell in row] for row in rows]
     if not header:
@@ -115,7 +117,9 @@ def _rows(value: Any) -> tuple[list[str] | None, Iterable[Sequence[Any]]]:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if all(isinstance(row, Mapping) for row in value):
             columns = list(dict.fromkeys(str(name) for row in value for name in row))
-            return columns, [[{str(k): v for k, v in row.items()}.get(name) for name in columns] for row in value]
+            return columns, [
+                [{str(k): v for k, v in row.items()}.get(name) for name in columns] for row in value
+            ]
         if all(isinstance(row, Sequence) and not isinstance(row, str | bytes) for row in value):
             return None, value
     raise UnsupportedFormatError(
@@ -130,7 +134,9 @@ def _format_cell(cell: Any) -> str:
         cell = cell.item()
     if isinstance(cell, str | int | float | bool):
         return str(cell)
-    raise UnsupportedFormatError(f"a cell of type {type(cell).__name__}: cells are text, numbers, bool or None")
+    raise UnsupportedFormatError(
+        f"a cell of type {type(cell).__name__}: cells are text, numbers, bool or None"
+    )
 
 
 def _parse_cell(cell: str) -> str | int | float | bool | None:

@@ -59,7 +59,9 @@ def write(
             f"an image of shape {array.shape}: TIFF needs two dimensions and a pixel; use .npy"
         )
     if axes is not None and len(axes) != array.ndim:
-        raise UnsupportedFormatError(f"axes={axes!r} has {len(axes)} letters for an array of shape {array.shape}")
+        raise UnsupportedFormatError(
+            f"axes={axes!r} has {len(axes)} letters for an array of shape {array.shape}"
+        )
     description = dict(metadata or {})
     if axes is not None:
         description["axes"] = axes

@@ -147,9 +147,10 @@ class DiskBackend(StorageBackend):
         return first, second
 
     def _copy_file(self, source: str, target: str, *, overwrite: bool = True) -> str:
-        with open(source, "rb") as reader, atomic_write(
-            target, overwrite=overwrite, durable=self.durable
-        ) as writer:
+        with (
+            open(source, "rb") as reader,
+            atomic_write(target, overwrite=overwrite, durable=self.durable) as writer,
+        ):
             shutil.copyfileobj(reader, writer, 1 << 20)
         return target
 

@@ -52,7 +52,10 @@ class MemoryBackend(StorageBackend):
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._files: dict[str, Any] = {}
-        self._folders: dict[str, dict[str, None]] = {"/": {}, ".": {}}  # folder to its names, in order of making
+        self._folders: dict[str, dict[str, None]] = {
+            "/": {},
+            ".": {},
+        }  # folder to its names, in order of making
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MemoryBackend, ()
@@ -135,7 +138,9 @@ class MemoryBackend(StorageBackend):
                 raise StorageError(f"{key!r} is the top folder; delete what is in it")
             elif self._folders[key] and not recursive:
                 held = len(self._folders[key])
-                raise StorageError(f"folder {key!r} holds {held} entries; pass recursive=True", errno=errno.ENOTEMPTY)
+                raise StorageError(
+                    f"folder {key!r} holds {held} entries; pass recursive=True", errno=errno.ENOTEMPTY
+                )
             else:
                 prefix = _prefix(key)
                 for name in list(self._folders[key]):

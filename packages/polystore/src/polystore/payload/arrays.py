@@ -90,7 +90,9 @@ def is_array(obj: object) -> bool:
         return True
     if isinstance(obj, np.generic):
         return False
-    return isinstance(obj, _SupportsDLPack) or (isinstance(obj, _SupportsArray) and isinstance(obj, _HasShape))
+    return isinstance(obj, _SupportsDLPack) or (
+        isinstance(obj, _SupportsArray) and isinstance(obj, _HasShape)
+    )
 
 
 def as_host_array(obj: Any) -> NDArray[Any]:
@@ -180,9 +182,7 @@ def checked_dtype(text: str) -> np.dtype[Any]:
     raise UnsupportedArrayError(f"dtype {text[:40]!r} is not one of bool, int, uint, float and complex")
 
 
-def checked_nbytes(
-    shape: Sequence[int], dtype: np.dtype[Any], *, max_bytes: int = DEFAULT_MAX_BYTES
-) -> int:
+def checked_nbytes(shape: Sequence[int], dtype: np.dtype[Any], *, max_bytes: int = DEFAULT_MAX_BYTES) -> int:
     """Bytes an array of that shape needs, worked out in Python integers, which cannot overflow.
 
     For shapes that come from elsewhere: call it before allocating.

@@ -205,7 +205,7 @@ class ImageEncoder(Encoder[Outgoing]):
                 region_bytes += len(item.rois)
                 if headers and region_bytes > MESSAGE_REGION_BYTES:
                     break
-                rois = msgspec.Raw(item.rois)
+                rois: Any = msgspec.Raw(item.rois)
                 headers.append(
                     ImageHeader(IN_HEADER, 0, 0, 0, (), "", item.kind, item.key, None, item.path, item.name, rois)
                 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from polystore.components import ImageKey
-from polystore.errors import PayloadError
+from polystore.errors import PayloadError, PayloadTooLargeError
 from polystore.projection.spec import DisplaySpec
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ KINDS = ("image", "labels", "rois")
 
 IN_ARENA, IN_SEGMENT, IN_FRAME, IN_HEADER = 0, 1, 2, 3
 """Where an item's bytes are: a slot of the arena, a segment, a message frame, the header itself."""
+
+MAX_CONTEXT_BYTES = 16 * 1024
+"""Largest context of a batch: names and a display specification."""
 
 DEFAULT_DISPLAY = DisplaySpec()
 
@@ -53,12 +56,29 @@ class BatchContext:
     _wire: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def wire(self) -> bytes:
-        """Return the msgpack of this context; made once."""
+        """Return the msgpack of this context; made once.
+
+        Raises
+        ------
+        PayloadError
+            A value no message can hold.
+        PayloadTooLargeError
+            More than `MAX_CONTEXT_BYTES`.
+        """
         if not self._wire:
             wire = _ContextWire(
                 self.run, self.step_index, self.step_name, self.producer, self.display.to_wire()
             )
-            object.__setattr__(self, "_wire", encode(wire))
+            try:
+                data = encode(wire)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise PayloadError(f"{self} cannot be written as a message: {error}") from error
+            if len(data) > MAX_CONTEXT_BYTES:
+                raise PayloadTooLargeError(
+                    f"a batch context of {len(data)} bytes (step name {self.step_name[:40]!r}) is over the limit of "
+                    f"{MAX_CONTEXT_BYTES}: give shorter names"
+                )
+            object.__setattr__(self, "_wire", data)
         return self._wire
 
 
@@ -194,12 +214,12 @@ def decode_context(raw: Any) -> BatchContext:
         It is none.
     """
     data = bytes(raw)
-    if len(data) > 65536:
-        raise PayloadError(f"a batch context of {len(data)} bytes is over the limit of 65536")
+    if len(data) > MAX_CONTEXT_BYTES:
+        raise PayloadError(f"a batch context of {len(data)} bytes is over the limit of {MAX_CONTEXT_BYTES}")
     return _context(data)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _context(data: bytes) -> BatchContext:
     try:
         wire = _decode_context(data)

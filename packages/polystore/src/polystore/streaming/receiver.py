@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polystore.components import ImageKey
-from polystore.errors import ComponentError, NoSharedMemoryError, PayloadError, TornPayloadError
+from polystore.errors import ComponentError, MissingExtraError, NoSharedMemoryError, PayloadError, TornPayloadError
 from polystore.payload import inline, segment, shm
 from polystore.payload.arena import MappedArena
 from polystore.payload.arrays import checked_dtype, checked_nbytes
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_BYTES = 1 << 30
 """Largest image taken (1 GiB); checked before anything is allocated."""
+
+_ROIS = KINDS.index("rois")
 
 OUTCOMES = {"displayed": DISPLAYED, "superseded": SUPERSEDED, "dropped": REFUSED}
 """What `ReceivedImage.resolve` takes."""
@@ -178,7 +180,7 @@ class ImageReceiver(StreamHandler):
         for header in batch.images:
             try:
                 images.append(self._image(peer, seq, context, header, frames))
-            except (PayloadError, ComponentError) as error:
+            except (PayloadError, ComponentError, MissingExtraError) as error:
                 # One bad image does not take its neighbours with it.
                 logger.warning("refused image %d of %s: %s", seq, peer.name, error)
                 peer.give(seq, REFUSED | CREDIT, str(error))
@@ -193,6 +195,8 @@ class ImageReceiver(StreamHandler):
     ) -> ReceivedImage:
         if not 0 <= header.kind < len(KINDS):
             raise PayloadError(f"unknown kind {header.kind}")
+        if (header.kind == _ROIS) != (header.place == IN_HEADER):
+            raise PayloadError(f"an item of kind {KINDS[header.kind]!r} cannot be in place {header.place}")
         image = ReceivedImage(peer, seq, context, header, key_of(header.key))
         place = header.place
         if place == IN_HEADER:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from polystore.components import ImageKey
-from polystore.errors import UnsupportedArrayError
+from polystore.errors import PayloadError, PayloadTooLargeError, UnsupportedArrayError
 from polystore.payload.arena import DEFAULT_ARENA_BYTES
 from polystore.payload.arrays import as_host_array, check_array, checked_nbytes
-from polystore.streaming.encoder import ImageEncoder, Outgoing
-from polystore.streaming.messages import KINDS, BatchContext, StreamItem
+from polystore.streaming.encoder import MAX_REGION_BYTES, ImageEncoder, Outgoing
+from polystore.streaming.messages import KINDS, BatchContext, StreamItem, encode
 from zmqruntime.config import DEFAULT_TIMEOUTS, Endpoint, Timeouts
 from zmqruntime.stream import SendReport, StreamStats
 from zmqruntime.stream_sender import DEFAULT_DEADLINE, DEFAULT_QUEUE_BYTES, StreamSender
@@ -34,6 +34,10 @@ EXIT_START_SECONDS = 30.0
 
 DEFAULT_CONTEXT = BatchContext()
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
+_ROIS = _KIND_NUMBERS["rois"]
+
+MAX_TEXT = 8192
+"""Longest path or name that travels with an image: twice what Linux takes as a path."""
 
 
 class ImageSender:
@@ -136,8 +140,8 @@ class ImageSender:
 
         Raises
         ------
-        UnsupportedArrayError, PayloadTooLargeError
-            An array cannot travel. Raised before anything is sent or counted.
+        UnsupportedArrayError, PayloadTooLargeError, PayloadError
+            An array, or what is said about it, cannot travel. Raised before anything is sent or counted.
         zmqruntime.SendTimeout, zmqruntime.errors.StreamClosedError
             See `zmqruntime.StreamSender.send`.
         """
@@ -146,19 +150,23 @@ class ImageSender:
         check_size = self._encoder.check_size
         outgoing = []
         for item in items:
-            array = item.array
-            if array is not None:
-                array = as_host_array(array)
-                check_array(array)
-                check_size(array.nbytes)
-            elif item.rois is None:
-                raise UnsupportedArrayError("an item has neither an array nor regions")
+            array, contrast, rois = item.array, item.contrast, b""
             kind = _KIND_NUMBERS.get(item.kind)
             if kind is None:
                 raise UnsupportedArrayError(f"unknown kind {item.kind!r} (known: {', '.join(KINDS)})")
+            if kind == _ROIS:
+                rois = _regions(item)
+            elif array is None:
+                raise UnsupportedArrayError(f"an item of kind {item.kind!r} has no array")
+            else:
+                array = as_host_array(array)
+                check_array(array)
+                check_size(array.nbytes)
+            if contrast is not None:
+                contrast = _contrast(contrast)
             outgoing.append(
                 Outgoing(
-                    array, wire, kind, _key_values(item.key), item.contrast, item.path, item.name, item.rois
+                    array, wire, kind, _key_values(item.key), contrast, _text(item.path), _text(item.name), rois
                 )
             )
         try:
@@ -200,6 +208,42 @@ class ImageSender:
 
 def _key_values(key: ImageKey) -> tuple[Any, ...]:
     return (key.plate, key.acquisition, key.well, key.field, key.channel, key.z, key.t)
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        if value is None:
+            return ""
+        if not isinstance(value, str | os.PathLike):
+            raise PayloadError(f"{value!r} is no path or name: give a str")
+        value = os.fsdecode(value)
+    text = str(value)
+    if len(text) > MAX_TEXT:
+        raise PayloadTooLargeError(f"a path or name of {len(text)} letters: at most {MAX_TEXT} travel")
+    # A file name may hold bytes that are no text.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _contrast(value: Any) -> tuple[float, float]:
+    try:
+        low, high = value
+        return float(low), float(high)
+    except (TypeError, ValueError):
+        raise PayloadError(f"contrast={value!r}: give (lowest, highest), or None to have it found") from None
+
+
+def _regions(item: StreamItem) -> bytes:
+    if item.array is not None or not isinstance(item.rois, list):
+        raise UnsupportedArrayError("an item of kind 'rois' has a list of regions and no array")
+    try:
+        data = encode(item.rois)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise PayloadError(f"regions cannot be written as a message: {error}; use rois_to_wire") from error
+    if len(data) > MAX_REGION_BYTES:
+        raise PayloadTooLargeError(
+            f"{len(item.rois)} regions are {len(data)} bytes, the limit is {MAX_REGION_BYTES}: send them in several lists"
+        )
+    return data
 
 
 _lock = threading.Lock()
