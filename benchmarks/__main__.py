@@ -26,9 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     failure: how fast a machine is that day is for people to judge.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"one of {', '.join(GROUPS)}; all by default")
-    parser.add_argument("--out", type=Path, default=Path("bench-out"), metavar="DIR", help="folder of the results")
-    parser.add_argument("--peers", action="store_true", help="also zenoh, imagezmq, ray and rerun, in their own environments")
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"one of {', '.join(GROUPS)}; all by default"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench-out"), metavar="DIR", help="folder of the results"
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="also zenoh, imagezmq, ray and rerun, in their own environments"
+    )
     parser.add_argument("--quick", action="store_true", help="one short round: does everything run?")
     given = parser.parse_args(arguments)
     groups = given.groups or list(GROUPS)
@@ -61,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"written: {', '.join(written)}")
     with_goal = [row for row in rows if row.met is not None]
     missed = [row.name for row in with_goal if not row.met]
-    print(f"{len(with_goal) - len(missed)} of {len(with_goal)} goals met" + (f"; missed: {', '.join(missed)}" if missed else ""))
+    print(
+        f"{len(with_goal) - len(missed)} of {len(with_goal)} goals met"
+        + (f"; missed: {', '.join(missed)}" if missed else "")
+    )
     for line in failed:
         print(f"NOT MEASURED: {line}")
     return 1 if failed else 0

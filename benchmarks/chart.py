@@ -54,7 +54,15 @@ def draw(path: Path, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
     lower = [0.25 * len(entries) + 1.0 for entries in compared.values()]
     top, bottom = 1.0, 0.55
     height = top + upper + sum(lower) + bottom
-    with mpl.rc_context({"font.size": 9.5, "text.color": INK, "axes.labelcolor": FAINT, "xtick.color": FAINT, "svg.fonttype": "none"}):
+    with mpl.rc_context(
+        {
+            "font.size": 9.5,
+            "text.color": INK,
+            "axes.labelcolor": FAINT,
+            "xtick.color": FAINT,
+            "svg.fonttype": "none",
+        }
+    ):
         figure = plt.figure(figsize=(12, height), facecolor="white")
         _title(figure, height, machine, goals)
 
@@ -67,7 +75,14 @@ def draw(path: Path, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
             for column, (quantity, words, hint) in enumerate(QUANTITIES):
                 axes = area(0.215 + 0.265 * column, above + 0.45, 0.185, size - 0.65)
                 _draw_compared(axes, entries, quantity, f"{words}\n{hint}, memcpy = 1", names=column == 0)
-            figure.text(0.02, 1 - (above + 0.13) / height, f"{case} x {case} uint16", fontsize=11, weight="bold", va="center")
+            figure.text(
+                0.02,
+                1 - (above + 0.13) / height,
+                f"{case} x {case} uint16",
+                fontsize=11,
+                weight="bold",
+                va="center",
+            )
             above += size
         figure.savefig(path, dpi=130)
         plt.close(figure)
@@ -75,7 +90,9 @@ def draw(path: Path, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
 
 def _title(figure: Any, height: float, machine: Mapping[str, Any], goals: Sequence[Row]) -> None:
     met = sum(bool(row.met) for row in goals)
-    figure.text(0.02, 1 - 0.34 / height, f"{met} of {len(goals)} goals met", fontsize=17, weight="bold", va="center")
+    figure.text(
+        0.02, 1 - 0.34 / height, f"{met} of {len(goals)} goals met", fontsize=17, weight="bold", va="center"
+    )
     load = machine.get("load_average") or ["?"]
     about = (
         f"{machine.get('cpu')}, {machine.get('usable_cores')} cores, {machine.get('python')}, {machine.get('system')}; "
@@ -104,13 +121,22 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
     axes.axvspan(left, 1, color=MISSED, alpha=0.06, lw=0)
     axes.axvline(1, color=INK, lw=1)
     for y, text in headings:
-        axes.annotate(text, (-0.505, y), xycoords=("axes fraction", "data"), fontsize=11, weight="bold", va="center")
+        axes.annotate(
+            text, (-0.505, y), xycoords=("axes fraction", "data"), fontsize=11, weight="bold", va="center"
+        )
     for y, row in lines:
         goal = Goal.parse(row.goal or "")
         margin, colour = goal.margin(row.value), MET if row.met else MISSED
         x = min(margin, FARTHEST)
         axes.plot((1, x), (y, y), color=colour, lw=2.2, alpha=0.5, solid_capstyle="butt")
-        axes.plot([min(goal.margin(run), FARTHEST) for run in row.runs], [y] * len(row.runs), "|", color=colour, ms=7, alpha=0.45)
+        axes.plot(
+            [min(goal.margin(run), FARTHEST) for run in row.runs],
+            [y] * len(row.runs),
+            "|",
+            color=colour,
+            ms=7,
+            alpha=0.45,
+        )
         axes.plot(x, y, ">" if margin > FARTHEST else "o", color=colour, ms=7.5)
         peer = by_name.get(_peer_of(row))
         if peer is not None:
@@ -118,8 +144,12 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
         label = row.name.partition(".")[2].replace("_", " ").replace(".", "  ")
         axes.annotate(label, (-0.49, y), xycoords=("axes fraction", "data"), va="center")
         value = f"{rounded(row.value):g} {'' if row.unit == 'x' else row.unit}".strip()
-        axes.annotate(value, (1.03, y), xycoords=("axes fraction", "data"), va="center", weight="bold", color=colour)
-        axes.annotate(f"goal {row.goal}", (1.24, y), xycoords=("axes fraction", "data"), va="center", color=FAINT)
+        axes.annotate(
+            value, (1.03, y), xycoords=("axes fraction", "data"), va="center", weight="bold", color=colour
+        )
+        axes.annotate(
+            f"goal {row.goal}", (1.24, y), xycoords=("axes fraction", "data"), va="center", color=FAINT
+        )
     ticks = [tick for tick in (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32) if left <= tick <= right]
     axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
     axes.minorticks_off()
@@ -140,21 +170,37 @@ def _compared(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {case: {} for case in CASES}
     for row in rows:
         parts = row.name.split(".")
-        if parts[0] == "transport" and parts[-1] in {quantity for quantity, _, _ in QUANTITIES} and parts[-2] in CASES:
+        if (
+            parts[0] == "transport"
+            and parts[-1] in {quantity for quantity, _, _ in QUANTITIES}
+            and parts[-2] in CASES
+        ):
             variant = parts[1] if len(parts) == 4 else "ours"
             found[parts[-2]].setdefault(variant, {})[parts[-1]] = row.value
     return {
-        case: dict(sorted(entries.items(), key=lambda entry: (entry[0] not in OURS, entry[1].get("block_memcpy_ratio", 0.0))))
+        case: dict(
+            sorted(
+                entries.items(),
+                key=lambda entry: (entry[0] not in OURS, entry[1].get("block_memcpy_ratio", 0.0)),
+            )
+        )
         for case, entries in found.items()
         if len(entries) > 1
     }
 
 
-def _draw_compared(axes: Any, entries: Mapping[str, Mapping[str, float]], quantity: str, title: str, *, names: bool) -> None:
+def _draw_compared(
+    axes: Any, entries: Mapping[str, Mapping[str, float]], quantity: str, title: str, *, names: bool
+) -> None:
     """One line per variant, from memcpy (1) to its value."""
     values = [entry.get(quantity, 1.0) for entry in entries.values()]
     axes.axvline(1, color=INK, lw=0.9)
-    axes.set(xscale="log", xlim=(0.45 * min(*values, 1.0), 3.2 * max(*values, 1.0)), ylim=(len(values) - 0.4, -0.6), xticks=[])
+    axes.set(
+        xscale="log",
+        xlim=(0.45 * min(*values, 1.0), 3.2 * max(*values, 1.0)),
+        ylim=(len(values) - 0.4, -0.6),
+        xticks=[],
+    )
     axes.minorticks_off()
     for place, (variant, value) in enumerate(zip(entries, values, strict=True)):
         colour = MET if variant in OURS else FAINT
@@ -172,7 +218,10 @@ def _draw_compared(axes: Any, entries: Mapping[str, Mapping[str, float]], quanti
             fontsize=8.5,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
-    axes.set_yticks(list(range(len(values))), [WORDS.get(variant, variant) for variant in entries] if names else [""] * len(values))
+    axes.set_yticks(
+        list(range(len(values))),
+        [WORDS.get(variant, variant) for variant in entries] if names else [""] * len(values),
+    )
     axes.tick_params(length=0, labelcolor=INK)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=9, loc="left", color=FAINT)

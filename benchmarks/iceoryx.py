@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.harness import Image, Publisher, Receiver
+from benchmarks.schemes import Image, Publisher, Receiver
 
 PIXELS_AT = 2048
 """Bytes before the pixels: room for the description, and the offset in its page that is best for a copy."""
@@ -80,7 +80,11 @@ class IceoryxPublisher(Publisher):
         """Send the images, then say so once."""
         count = len(images)
         for index, image in enumerate(images):
-            head = _encode(Header(self.message, index, count, image.shape, image.dtype.str, self.keys[index], self.context))
+            head = _encode(
+                Header(
+                    self.message, index, count, image.shape, image.dtype.str, self.keys[index], self.context
+                )
+            )
             sample = self.publisher.loan_slice_uninit(PIXELS_AT + image.nbytes)
             address = sample.payload().as_ptr()
             ctypes.memmove(address, _LENGTH.pack(len(head)) + head, _LENGTH.size + len(head))
@@ -120,7 +124,7 @@ class IceoryxReceiver(Receiver):
             (length,) = _LENGTH.unpack(ctypes.string_at(address, _LENGTH.size))
             head = _decode(ctypes.string_at(address + _LENGTH.size, length))
             pixels = (ctypes.c_uint8 * self.case.nbytes).from_address(address + PIXELS_AT)
-            held.append((sample, np.ndarray(head.shape, head.dtype, buffer=pixels)))
+            held.append((sample, np.ndarray(head.shape, head.dtype, buffer=memoryview(pixels))))
             if head.index < head.count - 1:
                 continue
             when = time.perf_counter_ns()

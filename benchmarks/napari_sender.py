@@ -36,7 +36,9 @@ class Pipeline:
         if not self.sender.wait_attached(30.0):
             raise SystemExit(f"no viewer on port {port}: {self.sender.state}")
         rng = np.random.default_rng(1)
-        self.images = [rng.normal(600, 60 + 10 * i, (SIZE, SIZE)).clip(0).astype(np.uint16) for i in range(SOURCES)]
+        self.images = [
+            rng.normal(600, 60 + 10 * i, (SIZE, SIZE)).clip(0).astype(np.uint16) for i in range(SOURCES)
+        ]
         self.sent = 0
 
     def send(self, z: int, run: str, *, follow: bool, policy: str = "drop") -> int:
@@ -46,7 +48,12 @@ class Pipeline:
         self.sent += 1
         key = ImageKey(well="A01", field=1, channel="DAPI", z=z, t=1)
         begin = time.perf_counter_ns()
-        self.sender.send([StreamItem(array=image, key=key, contrast=CONTRAST)], context, policy=policy, deadline=30.0 if policy == "block" else None)
+        self.sender.send(
+            [StreamItem(array=image, key=key, contrast=CONTRAST)],
+            context,
+            policy=policy,
+            deadline=30.0 if policy == "block" else None,
+        )
         return begin
 
     def fill(self, first: int, last: int, run: str) -> None:

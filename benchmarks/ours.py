@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import ROTATION, Image, Publisher, Receiver
+from benchmarks.schemes import ROTATION, Image, Publisher, Receiver
 from polystore.components import ImageKey
 from polystore.streaming import BatchContext, ImageReceiver, ImageSender, StreamItem
 from zmqruntime.config import Endpoint
@@ -28,11 +28,15 @@ class SendCopying(Publisher):
         self.sender = ImageSender(Endpoint(data_port=PORT), policy="block", deadline=20.0)
         if not self.sender.wait_attached(10.0):
             raise RuntimeError(f"not attached: {self.sender.state}")
-        self.keys = [ImageKey(well="A01", field=i + 1, channel="DAPI", z=3, t=1) for i in range(self.case.batch)]
+        self.keys = [
+            ImageKey(well="A01", field=i + 1, channel="DAPI", z=3, t=1) for i in range(self.case.batch)
+        ]
 
     def send(self, images: Sequence[Image]) -> None:
         """Send."""
-        self.sender.send([StreamItem(array=a, key=key) for a, key in zip(images, self.keys, strict=True)], CONTEXT)
+        self.sender.send(
+            [StreamItem(array=a, key=key) for a, key in zip(images, self.keys, strict=True)], CONTEXT
+        )
 
     def close(self) -> None:
         """Check that the books balance, then end."""

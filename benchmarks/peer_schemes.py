@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Image, Publisher, Receiver
+from benchmarks.schemes import Image, Publisher, Receiver
 
 
 def _describe(index: int, count: int) -> str:
@@ -54,7 +54,9 @@ class ZenohPublisher(Publisher):
         import zenoh
 
         self.session = _zenoh_session(self.folder, "connect")
-        self.publisher = self.session.declare_publisher("bench", congestion_control=zenoh.CongestionControl.BLOCK)
+        self.publisher = self.session.declare_publisher(
+            "bench", congestion_control=zenoh.CongestionControl.BLOCK
+        )
         size = max(64 << 20, self.case.nbytes * (2 * self.case.batch + 12))
         self.provider = zenoh.shm.ShmProvider.default_backend(size)
         self.policy = zenoh.shm.BlockOn(zenoh.shm.GarbageCollect())
@@ -184,7 +186,13 @@ class RayPublisher(Publisher):
 
         self.ray = ray
         _on_processor(None)  # what ray starts inherits it
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=1 << 30)
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=1 << 30,
+        )
         self.actor = ray.remote(_Taker).remote()
         ray.get(self.actor.take.remote(np.zeros((1, 1), np.uint16)))
         _on_processor(0)

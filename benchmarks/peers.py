@@ -104,7 +104,9 @@ def _environment(peer: Peer) -> str:
 def _imports(python: str, module: str) -> bool:
     if not shutil.which(python):
         return False
-    return subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _run(command: list[str]) -> None:

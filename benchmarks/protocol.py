@@ -77,7 +77,9 @@ def path_of(key: ImageKey) -> str:
     return f"/plate/out/A01_s{key.field:03d}_w1_z{key.z:03d}_t001.tif"
 
 
-def build_ours(arrays: list[np.ndarray[Any, Any]], keys: list[ImageKey], paths: list[str]) -> list[ImageBatch]:
+def build_ours(
+    arrays: list[np.ndarray[Any, Any]], keys: list[ImageKey], paths: list[str]
+) -> list[ImageBatch]:
     """Return the message objects, as `polystore.streaming.encoder` fills them."""
     batches = []
     for start in range(0, len(arrays), MAX_BATCH):
@@ -188,7 +190,8 @@ def _messages(rounds: int, repeats: int) -> list[Row]:
         for name, values in times.items():
             medians[name].append(statistics.median(values) / 1e3)
         print(
-            f"protocol: round {number + 1}/{rounds}; 100 images: {medians['ours'][-1]:.0f} us, json {medians['json'][-1]:.0f} us",
+            f"protocol: round {number + 1}/{rounds}; 100 images: {medians['ours'][-1]:.0f} us, "
+            f"json {medians['json'][-1]:.0f} us",
             flush=True,
         )
     ratio = [a / b for a, b in zip(medians["ours"], medians["json"], strict=True)]
@@ -198,7 +201,11 @@ def _messages(rounds: int, repeats: int) -> list[Row]:
         median_row("protocol.100.whole_over_json", "x", whole, GOALS),
         median_row("protocol.100.encode_decode", "us", medians["ours"]),
         median_row("protocol.100.json", "us", medians["json"]),
-        median_row("protocol.100.bytes_over_json", "x", [sum(map(len, encode_ours(ours))) / len(encode_json(original))]),
+        median_row(
+            "protocol.100.bytes_over_json",
+            "x",
+            [sum(map(len, encode_ours(ours))) / len(encode_json(original))],
+        ),
     ]
 
 

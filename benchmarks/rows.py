@@ -72,7 +72,9 @@ class Goal:
     def margin(self, value: float) -> float:
         """Return how many times better than the limit `value` is; below 1 the goal is missed."""
         better, worse = (value, self.limit) if self.at_least else (self.limit, value)
-        return better / worse if worse > 0 else float("inf")
+        if worse > 0:
+            return better / worse
+        return 1.0 if better == 0 else float("inf")  # nothing where nothing is asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from benchmarks.harness import Image, Publisher, Receiver
+from benchmarks.schemes import Image, Publisher, Receiver
 
 PREFIX = "bench-seed-"
 HIGH_WATER_MARK = 10_000
@@ -65,7 +65,9 @@ class SeedPublisher(Publisher):
         """Copy each image into a segment of its own and name them."""
         live, described = [], []
         for number, image in enumerate(images):
-            segment = shared_memory.SharedMemory(create=True, size=image.nbytes, name=PREFIX + uuid.uuid4().hex[:12])
+            segment = shared_memory.SharedMemory(
+                create=True, size=image.nbytes, name=PREFIX + uuid.uuid4().hex[:12]
+            )
             np.ndarray(image.shape, image.dtype, buffer=segment.buf)[:] = image[:]
             live.append(segment)
             described.append(description_of(number, segment.name, image.shape, str(image.dtype)))

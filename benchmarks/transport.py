@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from benchmarks import machine, peers
-from benchmarks.harness import Case, Result, run_pair
+from benchmarks.harness import Result, run_pair
 from benchmarks.rows import BenchmarkError, Options, Row, median_row
+from benchmarks.schemes import Case
 
 ROUNDS = 9
 """Repetitions of everything; the order is turned round each time."""
@@ -75,7 +76,10 @@ def run(options: Options) -> list[Row]:
     """
     variants = list(VARIANTS)
     if options.peers:
-        variants += [Variant(p.name, p.publisher, p.receiver, python=p.python, rounds=p.rounds) for p in peers.available()]
+        variants += [
+            Variant(p.name, p.publisher, p.receiver, python=p.python, rounds=p.rounds)
+            for p in peers.available()
+        ]
     results: Results = defaultdict(list)
     start = time.monotonic()
     rounds = 1 if options.quick else ROUNDS
@@ -83,7 +87,12 @@ def run(options: Options) -> list[Row]:
         if number and time.monotonic() - start > BUDGET_SECONDS:
             print(f"transport: {BUDGET_SECONDS:g} s are over after {number} rounds", flush=True)
             break
-        plan = [(variant, CASES[case]) for variant in variants if number < variant.rounds for case in variant.cases]
+        plan = [
+            (variant, CASES[case])
+            for variant in variants
+            if number < variant.rounds
+            for case in variant.cases
+        ]
         for variant, case in plan if number % 2 == 0 else reversed(plan):
             if options.quick:
                 case = replace(case, lockstep=case.lockstep // 5, burst=case.burst // 4)
@@ -104,32 +113,39 @@ def _measure(variant: Variant, case: Case, results: Results) -> None:
 
 
 def _progress(number: int, rounds: int, results: Results, seconds: float) -> None:
-    last, other = results["ours", "2048"][-1], results["ours", "512"][-1]
+    large, small = results["ours", "2048"][-1], results["ours", "512"][-1]
     load = machine.load()
     print(
-        f"transport: round {number}/{rounds}, {seconds:.0f} s, load {load[0] if load else '?'}; 2048: sustained {last.sustained_ratio:.2f}, "
-        f"block {last.block_ratio:.2f}, latency {last.latency_ratio:.2f} of memcpy {last.memcpy:.0f} us; "
-        f"512: block {other.block:.0f} us, latency {other.latency:.0f} us",
+        f"transport: round {number}/{rounds}, {seconds:.0f} s, load {load[0] if load else '?'}; "
+        f"2048: sustained {large.sustained_ratio:.2f}, block {large.block_ratio:.2f}, latency {large.latency_ratio:.2f}"
+        f" of memcpy {large.memcpy:.0f} us; 512: block {small.block:.0f} us, latency {small.latency:.0f} us",
         flush=True,
     )
 
 
+COLUMNS: tuple[tuple[str, str, Callable[[Result], float]], ...] = (
+    ("memcpy us", "9.1f", lambda r: r.memcpy),
+    ("block us", "9.1f", lambda r: r.block),
+    ("p99", "8.0f", lambda r: r.block_p99),
+    ("x", "6.2f", lambda r: r.block_ratio),
+    ("latency us", "10.1f", lambda r: r.latency),
+    ("p99", "8.0f", lambda r: r.latency_p99),
+    ("x", "7.2f", lambda r: r.latency_ratio),
+    ("sustained x", "11.2f", lambda r: r.sustained_ratio),
+    ("sender CPU us", "13.1f", lambda r: r.publisher_cpu),
+    ("receiver CPU us", "15.1f", lambda r: r.receiver_cpu),
+)
+"""Heading, format and value of the columns of the table of everything."""
+
+
 def _print(results: Results) -> None:
     """Print medians of everything, in absolute numbers too."""
-    print(f"\n{'':<19}{'memcpy':>8} | {'block us':>8} {'p99':>7} {'x':>6} | {'latency us':>10} {'p99':>7} {'x':>6} | ", end="")
-    print(f"{'GB/s':>6} {'x':>6} | {'CPU us/image, sender, receiver':>8}")
-    for (variant, case), runs in sorted(results.items(), key=lambda item: list(CASES).index(item[0][1])):
-
-        def median(value: Callable[[Result], float], runs: list[Result] = runs) -> float:
-            return statistics.median(value(run) for run in runs)
-
-        print(
-            f"{case:<8}{variant:<11}{median(lambda r: r.memcpy):>8.1f} | {median(lambda r: r.block):>8.1f} "
-            f"{median(lambda r: r.block_p99):>7.0f} {median(lambda r: r.block_ratio):>6.2f} | {median(lambda r: r.latency):>10.1f} "
-            f"{median(lambda r: r.latency_p99):>7.0f} {median(lambda r: r.latency_ratio):>6.2f} | "
-            f"{median(lambda r: CASES[case].nbytes / r.sustained / 1e3):>6.2f} {median(lambda r: r.sustained_ratio):>6.2f} | "
-            f"{median(lambda r: r.publisher_cpu):>8.1f} {median(lambda r: r.receiver_cpu):>8.1f}"
-        )
+    print(f"\n{'':<18}" + " ".join(f"{title:>{form.partition('.')[0]}}" for title, form, _ in COLUMNS))
+    for case in CASES:
+        for (variant, name), runs in results.items():
+            if name == case:
+                values = [f"{statistics.median(map(value, runs)):{form}}" for _, form, value in COLUMNS]
+                print(f"{case:<8}{variant:<10}" + " ".join(values))
     print(flush=True)
 
 
@@ -141,13 +157,21 @@ def _rows(results: Results) -> list[Row]:
     rows = [
         median_row(name, "x", values, GOALS)
         for name, values in {
-            "transport.2048.baseline_block_over_ours": [b.block / a.block for a, b in pairs(ours, ("baseline", "2048"))],
-            "transport.512.block_over_iceoryx2": [a.block / b.block for a, b in pairs(small, ("iceoryx2", "512"))],
+            "transport.2048.baseline_block_over_ours": [
+                b.block / a.block for a, b in pairs(ours, ("baseline", "2048"))
+            ],
+            "transport.512.block_over_iceoryx2": [
+                a.block / b.block for a, b in pairs(small, ("iceoryx2", "512"))
+            ],
             "transport.512.latency_p50_over_iceoryx2": [
                 a.latency / b.latency for a, b in pairs(small, ("iceoryx2", "512"))
             ],
-            "transport.2048.sustained_copy_memcpy_ratio": [r.sustained_ratio for r in results["copy", "2048"]],
-            "transport.empty.2048_over_512": [a.block / b.block for a, b in pairs(("empty", "2048"), ("empty", "512"))],
+            "transport.2048.sustained_copy_memcpy_ratio": [
+                r.sustained_ratio for r in results["copy", "2048"]
+            ],
+            "transport.empty.2048_over_512": [
+                a.block / b.block for a, b in pairs(("empty", "2048"), ("empty", "512"))
+            ],
         }.items()
     ]
     for (variant, case), runs in results.items():

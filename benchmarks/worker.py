@@ -12,7 +12,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.harness import Case, Publisher, Receiver, publish
+from benchmarks.harness import publish
+from benchmarks.schemes import Case, Publisher, Receiver
 
 _READY = b"R"
 

@@ -9,9 +9,8 @@ import pytest
 import polystore
 
 EXPECTED = [
-    "Backend", "BackendNotFoundError", "Component", "DataSink", "DataSource", "DimensionMode", "DisplaySpec",
+    "ROI", "Backend", "BackendNotFoundError", "Component", "DataSink", "DataSource", "DimensionMode", "DisplaySpec",
     "FileManager", "ImageKey", "ImageReceiver", "ImageSender", "MissingExtraError", "PolystoreError",
-    "ROI",
     "StorageBackend", "StreamingBackend", "VFSConfig", "VirtualBackend", "__version__", "available_backends",
     "get_backend", "parse_filename", "parse_path", "project_layers", "register_backend",
 ]  # fmt: skip

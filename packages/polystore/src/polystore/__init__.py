@@ -49,7 +49,8 @@ _HOMES = {
     "register_backend": "backends",
 }
 
-__all__ = [  # noqa: RUF022  # as sorted() gives it, for whoever looks a name up
+__all__ = [
+    "ROI",
     "Backend",
     "BackendNotFoundError",
     "Component",
@@ -63,7 +64,6 @@ __all__ = [  # noqa: RUF022  # as sorted() gives it, for whoever looks a name up
     "ImageSender",
     "MissingExtraError",
     "PolystoreError",
-    "ROI",
     "StorageBackend",
     "StreamingBackend",
     "VFSConfig",

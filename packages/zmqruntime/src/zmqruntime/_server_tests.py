@@ -11,7 +11,7 @@ from pathlib import Path
 
 import zmq
 
-from zmqruntime._waiting import start_port, wait_until
+from zmqruntime._deadline import start_port, wait_until
 from zmqruntime.client import ControlClient
 from zmqruntime.config import Endpoint
 from zmqruntime.discovery import free_endpoint, is_free

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openhcs_viewers.demo.pipeline import Look, Step, StepKind
+from openhcs_viewers.demo.pipeline import Look, Looks, Step, StepKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,23 +27,45 @@ Black is well inside the background, so that empty areas are dark on screen as t
 two pixels in a thousand may saturate."""
 
 
-def choose_looks(
-    plate: Plate, steps: Sequence[Step], filemanager: FileManager
-) -> dict[tuple[str, int, Value | None], Look]:
-    """Return how every channel is shown after every image step: its colour and one range for the whole plate.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A few images of one channel, from which its looks are chosen."""
 
-    Reads `SAMPLES` images per channel and runs the image steps on them.
+    plate: str
+    channel: Channel
+    paths: tuple[str, ...]
+
+
+def samples(plate: Plate) -> list[Sample]:
+    """Return a sample of each channel of a plate."""
+    return [
+        Sample(plate.name, channel, tuple(image.path for image in _samples(plate, channel)))
+        for channel in plate.channels
+    ]
+
+
+def plain_looks(sample: Sample, steps: Sequence[Step]) -> Looks:
+    """Return the looks of a channel without a range: the viewer finds one."""
+    return {
+        (sample.plate, index, sample.channel.value): Look(sample.channel.colormap, None)
+        for index in range(len(steps))
+    }
+
+
+def choose_looks(sample: Sample, steps: Sequence[Step], filemanager: FileManager) -> Looks:
+    """Return how a channel is shown after every image step: its colour and one range for the whole plate.
+
+    Reads the sample and runs the image steps on it, so it belongs in a worker.
     """
-    looks: dict[tuple[str, int, Value | None], Look] = {}
-    for channel in plate.channels:
-        arrays = filemanager.load_batch([image.path for image in _samples(plate, channel)], "disk")
-        for index, step in enumerate(steps):
-            if step.kind is not StepKind.IMAGE:
-                continue
-            function = step.function
-            if function is not None:
-                arrays = [function(array, **step.params) for array in arrays]
-            looks[plate.name, index, channel.value] = Look(channel.colormap, _range(arrays))
+    arrays = filemanager.load_batch(sample.paths, "disk")
+    looks = plain_looks(sample, steps)
+    for index, step in enumerate(steps):
+        if step.kind is not StepKind.IMAGE:
+            continue
+        function = step.function
+        if function is not None:
+            arrays = [function(array, **step.params) for array in arrays]
+        looks[sample.plate, index, sample.channel.value] = Look(sample.channel.colormap, _range(arrays))
     return looks
 
 

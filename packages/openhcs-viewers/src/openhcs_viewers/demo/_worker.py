@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openhcs_viewers.demo.pipeline import FieldResult, Job, Look, Step, StepKind, ViewerTarget, WorkerReport
+from openhcs_viewers.demo._looks import Sample, choose_looks
+from openhcs_viewers.demo.pipeline import (
+    FieldResult,
+    FieldTask,
+    Job,
+    Look,
+    Looks,
+    Step,
+    StepKind,
+    ViewerTarget,
+    WorkerReport,
+)
 from openhcs_viewers.demo.plate import PlateImage
 from polystore import FileManager
 from polystore.backends.napari_stream import NapariStreamingBackend
@@ -51,6 +62,7 @@ class FieldWorker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.filemanager = FileManager()
+        self._looks: Looks = {}
         self._failures: dict[str, str] = {}
         self._skipped: Counter[str] = Counter()
         self._senders: dict[str, ImageSender] = {}
@@ -64,7 +76,11 @@ class FieldWorker:
             backend = NapariStreamingBackend(target.endpoint, config=target.display, run=job.run, **options)
             self.filemanager.mount(target.backend, backend)
 
-    def run(self, field: FieldImages) -> FieldResult:
+    def look(self, sample: Sample) -> Looks:
+        """Choose how a channel is shown."""
+        return choose_looks(sample, self.job.steps, self.filemanager)
+
+    def run(self, task: FieldTask) -> FieldResult:
         """Take one field through all steps.
 
         Raises
@@ -74,6 +90,7 @@ class FieldWorker:
         """
         begin = time.perf_counter()
         before = self._given()
+        field, self._looks = task.images, task.looks
         images = list(field.images)
         arrays = self.filemanager.load_batch([image.path for image in images], "disk")
         results: dict[str, dict[str, Any]] = {}
@@ -124,7 +141,7 @@ class FieldWorker:
                 keys=[images[at].key for at in group],
                 arrays=[made[at] for at in group],
                 paths=[paths[at] for at in group],
-                look=self.job.looks.get((field.plate, index, key.channel), _PLAIN),
+                look=self._looks.get((field.plate, index, key.channel), _PLAIN),
                 store=step.backend,
                 follow=looked_at,
             )
@@ -260,10 +277,16 @@ def start(job: Job) -> None:
     _worker = FieldWorker(job)
 
 
-def run_field(field: FieldImages) -> FieldResult:
+def look(sample: Sample) -> Looks:
+    """Choose how a channel is shown, in this process's worker."""
+    assert _worker is not None, "start() comes first"
+    return _worker.look(sample)
+
+
+def run_field(task: FieldTask) -> FieldResult:
     """Run one field in this process's worker."""
     assert _worker is not None, "start() comes first"
-    return _worker.run(field)
+    return _worker.run(task)
 
 
 def report(timeout: float) -> WorkerReport:

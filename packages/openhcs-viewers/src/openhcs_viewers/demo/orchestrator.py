@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from openhcs_viewers.demo._counts import Unreported, ViewerCounts, add_up
 from openhcs_viewers.demo._errors import PlateError, StepError
-from openhcs_viewers.demo._looks import choose_looks
+from openhcs_viewers.demo._looks import plain_looks, samples
 from openhcs_viewers.demo._pool import WorkerPool, refuse_second_copy
-from openhcs_viewers.demo.pipeline import FieldResult, Job, Step, StepKind, ViewerTarget, WorkerReport
+from openhcs_viewers.demo.pipeline import (
+    FieldResult,
+    FieldTask,
+    Job,
+    Looks,
+    Step,
+    StepKind,
+    ViewerTarget,
+    WorkerReport,
+)
 from openhcs_viewers.demo.plate import Plate, read_plate
 
 if TYPE_CHECKING:
@@ -140,26 +149,27 @@ class PipelineOrchestrator:
         targets = (*self._launch(), *self.viewers)
         plates = self._read()
         job = self._job(plates, targets)
-        tasks = _in_order(plates, job)
+        fields = _in_order(plates, job)
         from openhcs_viewers.demo import _worker
 
         run = _Run(job)
         # More workers than fields would only cost their start.
-        with WorkerPool(min(self.workers, len(tasks)), _worker.start, (job,)) as pool:
-            for outcome in pool.run(_worker.run_field, tasks):
+        with WorkerPool(min(self.workers, len(fields)), _worker.start, (job,)) as pool:
+            looks = self._looks(pool, plates) if targets else {}
+            for outcome in pool.run(_worker.run_field, [FieldTask(images, looks) for images in fields]):
                 run.add(outcome)
                 if progress is not None:
-                    progress(outcome.task, outcome.value)
+                    progress(outcome.task.images, outcome.value)
             there = self.handle is None or self.handle.is_alive()
             for report in pool.each(_worker.report, FLUSH_SECONDS if there else 0.0):
                 run.close(report)
         places = [field.place for plate in plates for field in plate.fields()]
-        fields = tuple(run.results[place] for place in places if place in run.results)
-        write_results(job, plates, fields)
+        results = tuple(run.results[place] for place in places if place in run.results)
+        write_results(job, plates, results)
         return RunResult(
             self.output,
             plates,
-            fields,
+            results,
             tuple(run.failures),
             run.counts(),
             tuple(run.workers),
@@ -204,14 +214,16 @@ class PipelineOrchestrator:
         )
         return (target,)
 
-    def _job(self, plates: Sequence[Plate], targets: tuple[ViewerTarget, ...]) -> Job:
-        from polystore import FileManager
+    def _looks(self, pool: WorkerPool, plates: Sequence[Plate]) -> Looks:
+        """How every channel is shown. In workers: the steps are run for it, and they may fail."""
+        from openhcs_viewers.demo import _worker
 
-        filemanager = FileManager()
-        looks = {}
-        if targets:
-            for plate in plates:
-                looks.update(choose_looks(plate, self.steps, filemanager))
+        looks: Looks = {}
+        for outcome in pool.run(_worker.look, [sample for plate in plates for sample in samples(plate)]):
+            looks.update(plain_looks(outcome.task, self.steps) if outcome.value is None else outcome.value)
+        return looks
+
+    def _job(self, plates: Sequence[Plate], targets: tuple[ViewerTarget, ...]) -> Job:
         self.output.mkdir(parents=True, exist_ok=True)
         return Job(
             run=uuid.uuid4().hex,
@@ -219,7 +231,6 @@ class PipelineOrchestrator:
             targets=targets,
             output=self.output,
             counted={plate.name: plate.counted for plate in plates},
-            looks=looks,
             scales={plate.name: plate.scale for plate in plates},
             name_plates=len(plates) > 1,
             spotlight=_spotlight(plates[0]),
@@ -254,19 +265,19 @@ class _Run:
         self._reports: list[WorkerReport] = []
         self._given_up: dict[str, str] = {}
 
-    def add(self, outcome: Outcome[FieldImages, FieldResult]) -> None:
+    def add(self, outcome: Outcome[FieldTask, FieldResult]) -> None:
         """Take in what became of one field."""
         self.workers[outcome.worker] = None
         given = self._given.setdefault(outcome.worker, Counter())
         if outcome.value is not None:
-            self.results[outcome.task.place] = outcome.value
+            self.results[outcome.task.images.place] = outcome.value
             given.update(outcome.value.sent)
             for kind, reason in outcome.value.failures.items():
                 self._give_up(kind, reason)
             return
-        self.failures.append(f"{outcome.task.title}: {outcome.error}")
+        self.failures.append(f"{outcome.task.images.title}: {outcome.error}")
         if outcome.died:
-            planned = self.job.images_streamed(outcome.task)
+            planned = self.job.images_streamed(outcome.task.images)
             given.update({target.kind: planned for target in self.job.targets})
             self._unreported.append(Unreported(dict(given)))
 

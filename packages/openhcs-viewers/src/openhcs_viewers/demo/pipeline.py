@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from openhcs_viewers.demo._errors import StepError
 from polystore.projection.spec import DisplaySpec
@@ -133,6 +133,10 @@ class Look:
     contrast: tuple[float, float] | None
 
 
+Looks: TypeAlias = "dict[tuple[str, int, Value | None], Look]"
+"""By plate, step index and channel."""
+
+
 @dataclass(frozen=True)
 class Job:
     """All a worker needs to know before its first field.
@@ -145,8 +149,6 @@ class Job:
         Folder for results, the same for all plates.
     counted
         Of each plate, the channel whose cells are counted.
-    looks
-        By plate, step index and channel.
     scales
         Of each plate, the pixel size (y, x) in um or None.
     name_plates
@@ -160,7 +162,6 @@ class Job:
     targets: tuple[ViewerTarget, ...]
     output: Path
     counted: Mapping[str, Value | None]
-    looks: Mapping[tuple[str, int, Value | None], Look]
     scales: Mapping[str, tuple[float, float] | None]
     name_plates: bool = False
     spotlight: tuple[Value | None, ...] | None = None
@@ -170,6 +171,14 @@ class Job:
         streamed = [step for step in self.steps if step.streaming]
         counts = sum(step.kind is StepKind.COUNT for step in streamed)
         return counts + (len(streamed) - counts) * len(images.images)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTask:
+    """One field to run, and how its images are shown."""
+
+    images: FieldImages
+    looks: Looks = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

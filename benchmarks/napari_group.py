@@ -1,0 +1,189 @@
+"""Group ``napari``: what the images of a running pipeline cost napari's window, against napari by itself.
+
+Each part runs in a fresh process with an empty configuration, on this desktop or, without one, on a virtual display.
+See `benchmarks.napari_worker` for how GUI work and frames are measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.harness import ROOT
+from benchmarks.rows import BenchmarkError, Options, Row, median_row
+
+STARTS = 7
+"""Viewers started for the first image each gets."""
+
+REPEATS = 9
+MANY = 1000
+STREAM_SECONDS = 30
+PART_SECONDS = 240.0
+"""Longest a part may take; the longest takes 60 s."""
+
+GOALS = {
+    "napari.plane_cost_1000_over_10": "<= 1.5",
+    "napari.restack_1000_over_ours": ">= 100",
+    "napari.displayed_1024_over_native": "<= 1.0",
+    "napari.first_image_over_native": "<= 1.5",
+    "napari.gui_stall_p99_ms": "<= 100",
+    "napari.stream_rate": ">= 195",
+    "napari.stream_uncounted": "<= 0",
+    "napari.unseen_plane_gui_updates": "<= 0",
+}
+
+
+def run(options: Options) -> list[Row]:
+    """Measure the four parts.
+
+    Raises
+    ------
+    BenchmarkError
+        There is no display and none can be started, or a process failed.
+    """
+    with _display() as environment:
+        rows = _first_images(environment, 1 if options.quick else STARTS)
+        rows += _planes(environment, 2 if options.quick else REPEATS, 30 if options.quick else MANY)
+        rows += _stream(environment, 3 if options.quick else STREAM_SECONDS)
+    order = list(GOALS)
+    return sorted(rows, key=lambda row: order.index(row.name) if row.name in GOALS else len(order))
+
+
+@contextlib.contextmanager
+def _display() -> Iterator[dict[str, str]]:
+    """Give the environment of a display that can be opened."""
+    from openhcs_viewers.display import VirtualDisplay, check_display
+    from openhcs_viewers.errors import DisplayError
+
+    try:
+        print(f"napari: on {check_display()}", flush=True)
+    except DisplayError:
+        pass
+    else:
+        yield {}
+        return
+    try:
+        display = VirtualDisplay()
+    except DisplayError as error:
+        raise BenchmarkError(str(error)) from error
+    with display:
+        print(f"napari: on the virtual display {display.name}", flush=True)
+        yield display.env
+
+
+def _part(environment: dict[str, str], name: str, repeats: int, count: int = 0) -> dict[str, Any]:
+    """Return what a fresh process measured."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        own = {
+            "ZMQRUNTIME_DIR": folder,
+            "XDG_CONFIG_HOME": f"{folder}/config",
+            "XDG_CACHE_HOME": f"{folder}/cache",
+        }
+        base = {
+            key: value for key, value in os.environ.items() if not (environment and key == "WAYLAND_DISPLAY")
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.napari_worker", name, str(repeats), str(count)],
+            cwd=ROOT,
+            env={**base, **environment, **own},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            out, errors = process.communicate(timeout=PART_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise BenchmarkError(f"part {name} took longer than {PART_SECONDS:g} s") from error
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        raise BenchmarkError(f"part {name} failed:\n{errors[-2000:]}")
+    load = machine.load()
+    print(
+        f"napari: part {name}, {time.monotonic() - start:.0f} s, load {load[0] if load else '?'}", flush=True
+    )
+    return dict(json.loads(out.splitlines()[-1]))
+
+
+def _first_images(environment: dict[str, str], starts: int) -> list[Row]:
+    ratios, firsts, later, native = [], [], [], []
+    for _ in range(starts):
+        found = _part(environment, "first", 3)
+        native += found["native_ms"]
+        later += found["later_ms"]
+        firsts.append(found["first_ms"])
+        ratios.append(found["first_ms"] / statistics.median(found["native_ms"]))
+    return [
+        median_row("napari.first_image_over_native", "x", ratios, GOALS),
+        median_row("napari.first_image", "ms", firsts),
+        median_row("napari.first_image_again", "ms", later),
+        median_row("napari.native_add_image", "ms", native),
+    ]
+
+
+def _planes(environment: dict[str, str], repeats: int, many: int) -> list[Row]:
+    ours = _part(environment, "planes", repeats, many)
+    stacked = _part(environment, "restack", repeats, many)["restack_ms"]
+    few, at_many, again, native = (
+        ours[name] for name in ("grow_10_ms", "grow_many_ms", "again_ms", "native_ms")
+    )
+    medians = {name: statistics.median(values) for name, values in (("few", few), ("many", at_many))}
+    return [
+        median_row(
+            "napari.plane_cost_1000_over_10", "x", (value / medians["few"] for value in at_many), GOALS
+        ),
+        median_row(
+            "napari.restack_1000_over_ours", "x", (value / medians["many"] for value in stacked), GOALS
+        ),
+        median_row(
+            "napari.displayed_1024_over_native",
+            "x",
+            (a / b for a, b in zip(again, native, strict=True)),
+            GOALS,
+        ),
+        median_row("napari.unseen_plane_gui_updates", "n", [float(ours["unseen_pumps"])], GOALS),
+        median_row("napari.plane_cost_10", "ms", few),
+        median_row("napari.plane_cost_1000", "ms", at_many),
+        median_row("napari.restack_1000", "ms", stacked),
+        median_row("napari.displayed_1024", "ms", again),
+        median_row("napari.native_data", "ms", native),
+        median_row("napari.unseen_plane", "ms", ours["unseen_ms"]),
+    ]
+
+
+def _stream(environment: dict[str, str], seconds: int) -> list[Row]:
+    found = _part(environment, "stream", 0, seconds)
+    counts = found["counts"]
+    shown = counts["displayed"] + counts["superseded"]
+    outcomes = shown + counts["dropped"] + counts["lost_in_flight"] + counts["in_flight"] + counts["queued"]
+    # A server that counted other than the sender would lose images as surely as one that dropped them.
+    differ = abs(
+        found["server"]["images"]["received"] - counts["sent"] + counts["dropped"] - found["warmup_images"]
+    )
+    uncounted = abs(counts["sent"] - outcomes) + counts["in_flight"] + counts["queued"] + differ
+    print(f"napari: streamed {counts}", flush=True)
+    values = {
+        "napari.gui_stall_p99_ms": (found["gap_p99_ms"], "ms"),
+        "napari.stream_rate": (shown / counts["sending_s"], "1/s"),
+        "napari.stream_uncounted": (float(uncounted), "n"),
+        "napari.stream_dropped": (float(counts["dropped"] + counts["lost_in_flight"]), "n"),
+        "napari.stream_superseded": (float(counts["superseded"]), "n"),
+        "napari.gui_stall_p50_ms": (found["gap_p50_ms"], "ms"),
+        "napari.gui_stall_max_ms": (found["gap_max_ms"], "ms"),
+        "napari.gui_cpu_share": (found["gui_cpu_share"], "x"),
+        "napari.frames": (found["frames_per_s"], "1/s"),
+        "napari.stream_block_p50": (counts["block_ms_p50"], "ms"),
+        "napari.stream_block_p99": (counts["block_ms_p99"], "ms"),
+    }
+    return [median_row(name, unit, [value], GOALS) for name, (value, unit) in values.items()]
