@@ -291,6 +291,7 @@ def test_every_interface_counts() -> None:
 def test_next_free_pair_tcp(taken: int) -> None:
     start = _free_pair()
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier test's connections linger
         sock.bind(("127.0.0.1", start + taken))
         sock.listen()
         endpoint = free_endpoint(start, "tcp")
@@ -329,6 +330,7 @@ def test_a_stale_socket_file_is_free(runtime: Path) -> None:
 
 def test_no_pair_left(listener: socket.socket) -> None:
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", 64535))
         sock.listen()
         with pytest.raises(AddressInUseError, match="64535"):

@@ -295,15 +295,15 @@ def test_a_later_run_takes_a_layer_over_in_place(rig: Any) -> None:
         rig.send(100, z=z)
     rig.show()
     layer = rig.layer()
-    layer.gamma = 0.7
+    layer.opacity = 0.9
     spec = DisplaySpec(replace_layers=True)
     second = BatchContext(run="second", step_index=1, step_name="blur", display=spec)
-    rig.send(0.5, z=1, shape=(8, 8), dtype=np.float32, context=second, contrast=(0.0, 1.0))
+    rig.send(0.5, z=1, shape=(16, 12), dtype=np.float32, context=second, contrast=(0.0, 1.0))
     rig.show()
     assert list(rig.model.layers) == [layer]
-    assert layer.gamma == 0.7
+    assert layer.opacity == 0.9
     assert layer.dtype == np.float32
-    assert 120 <= rig.middle()[0] <= 135
+    assert 100 <= rig.middle()[0] <= 135
     rig.move(z=1)
     assert rig.middle() == (0, 0, 0)  # not a word of the old run
 

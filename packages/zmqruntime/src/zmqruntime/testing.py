@@ -24,8 +24,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from zmqruntime._server_tests import ServerTests
 from zmqruntime._deadline import start_port, wait_until
+from zmqruntime._server_tests import ServerTests
 from zmqruntime.config import Endpoint
 from zmqruntime.discovery import ConnectionInfo, remove_connection, write_connection
 from zmqruntime.errors import PeerError, RemoteError

@@ -72,8 +72,13 @@ class Sliders:
                     one.stretch()
                 self._lengthen(old, place)
             else:
+                # All layers get their new axes before napari looks at any: it compares them with each other.
                 for one, planes in images:
-                    one.layer.data = planes
+                    with one.layer.events.data.blocker():
+                        one.layer.data = planes
+                    one.stretch()  # napari leaves out hidden layers
+                for one, planes in images:
+                    one.layer.events.data(value=planes)
                     if one.plan.scale:
                         one.layer.scale = layer_scale(one.plan, planes)
                 self._label()

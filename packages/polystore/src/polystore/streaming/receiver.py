@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polystore.components import ImageKey
+from polystore.config import Settings
 from polystore.errors import ComponentError, MissingExtraError, NoSharedMemoryError, PayloadError, TornPayloadError
 from polystore.payload import inline, segment, shm
 from polystore.payload.arena import MappedArena
@@ -38,9 +39,6 @@ from zmqruntime.stream import StreamHandler
 from zmqruntime.stream_receiver import Peer
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_MAX_BYTES = 1 << 30
-"""Largest image taken (1 GiB); checked before anything is allocated."""
 
 _ROIS = KINDS.index("rois")
 
@@ -125,8 +123,9 @@ class ImageReceiver(StreamHandler):
     ----------
     sink : callable
         Gets a list of `ReceivedImage` on the I/O thread. Each needs one `credit` and one `resolve`.
-    max_bytes : int
-        Largest image taken.
+    max_bytes : int, optional
+        Largest image taken, checked before anything is allocated; from the environment when not given, see
+        `polystore.config.Settings`.
     shared_memory : bool
         Whether senders may use shared memory; False makes them use frames.
     """
@@ -135,11 +134,11 @@ class ImageReceiver(StreamHandler):
         self,
         sink: Callable[[list[ReceivedImage]], None],
         *,
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_bytes: int | None = None,
         shared_memory: bool = True,
     ) -> None:
         self._sink = sink
-        self._max_bytes = max_bytes
+        self._max_bytes = Settings.from_env().max_image_bytes if max_bytes is None else max_bytes
         self._shared = shared_memory and shm.available()
         shm.janitor()
 

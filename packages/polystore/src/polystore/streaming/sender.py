@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from polystore.components import ImageKey
+from polystore.config import Settings
 from polystore.errors import PayloadError, PayloadTooLargeError, UnsupportedArrayError
-from polystore.payload.arena import DEFAULT_ARENA_BYTES
 from polystore.payload.arrays import as_host_array, check_array, checked_nbytes
 from polystore.streaming.encoder import MAX_REGION_BYTES, ImageEncoder, Outgoing
 from polystore.streaming.messages import KINDS, BatchContext, StreamItem, encode
 from zmqruntime.config import DEFAULT_TIMEOUTS, Endpoint, Timeouts
 from zmqruntime.stream import SendReport, StreamStats
-from zmqruntime.stream_sender import DEFAULT_DEADLINE, DEFAULT_QUEUE_BYTES, StreamSender
+from zmqruntime.stream_sender import DEFAULT_DEADLINE, StreamSender
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +47,11 @@ class ImageSender:
     ----------
     endpoint : zmqruntime.Endpoint
         Where the viewer listens; it need not be there yet.
-    policy, deadline, queue_bytes, starting, name, server_key
+    policy, deadline, starting, name, server_key
         See `zmqruntime.StreamSender`.
-    arena_bytes : int
-        Shared memory for images on their way.
+    arena_bytes, queue_bytes : int, optional
+        Shared memory for images on their way, memory for images that wait; from the environment when not
+        given, see `polystore.config.Settings`.
 
     Notes
     -----
@@ -63,20 +64,22 @@ class ImageSender:
         *,
         policy: str = "drop",
         deadline: float = DEFAULT_DEADLINE,
-        arena_bytes: int = DEFAULT_ARENA_BYTES,
-        queue_bytes: int = DEFAULT_QUEUE_BYTES,
+        arena_bytes: int | None = None,
+        queue_bytes: int | None = None,
         starting: bool = False,
         name: str = "",
         server_key: bytes | None = None,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
-        self._encoder = ImageEncoder(arena_bytes)
+        settings = Settings.from_env()
+        self._max_bytes = settings.max_image_bytes
+        self._encoder = ImageEncoder(settings.arena_bytes if arena_bytes is None else arena_bytes)
         self._stream: StreamSender[Outgoing] = StreamSender(
             endpoint,
             self._encoder,
             policy=policy,
             deadline=deadline,
-            queue_bytes=queue_bytes,
+            queue_bytes=settings.queue_bytes if queue_bytes is None else queue_bytes,
             starting=starting,
             name=name,
             server_key=server_key,
@@ -160,7 +163,7 @@ class ImageSender:
                 raise UnsupportedArrayError(f"an item of kind {item.kind!r} has no array")
             else:
                 array = as_host_array(array)
-                check_array(array)
+                check_array(array, max_bytes=self._max_bytes)
                 check_size(array.nbytes)
             if contrast is not None:
                 contrast = _contrast(contrast)
@@ -188,7 +191,7 @@ class ImageSender:
         """
         kind = np.dtype(dtype)
         dims = (shape,) if isinstance(shape, int) else tuple(shape)
-        nbytes = checked_nbytes(dims, kind)
+        nbytes = checked_nbytes(dims, kind, max_bytes=self._max_bytes)
         self._stream.collect()
         array = self._encoder.empty(dims, kind, nbytes)
         return np.empty(dims, kind) if array is None else array
