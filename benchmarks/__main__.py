@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     options = Options(given.out, peers=given.peers, quick=given.quick)
 
-    about = machine.describe()
+    about = {**machine.describe(), "quick": options.quick}
     print(f"{about['cpu']}, {about['usable_cores']} cores, load {about['load_average']}", flush=True)
     rows: list[Row] = []
     failed = []

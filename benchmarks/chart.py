@@ -12,14 +12,14 @@ from benchmarks.rows import BenchmarkError, Goal, Row, rounded
 MET, MISSED, OTHERS, INK, FAINT = "#00796b", "#c43d1d", "#9aa5ad", "#22303a", "#66737d"
 """Colours that differ in lightness too: the picture also works in grey and for colour-blind people."""
 
-FARTHEST = 50.0
-"""Margins beyond this are drawn here: what is fifty times better than asked for need not fill the picture."""
+NEAREST, FARTHEST = 0.1, 50.0
+"""Margins beyond these are drawn there: what is fifty times better than asked for need not fill the picture."""
 
 CASES = ("2048", "512")
 QUANTITIES = (
-    ("block_memcpy_ratio", "the pipeline is held up, per image", "shorter is better"),
-    ("latency_p50_memcpy_ratio", "until the receiver has it (p50)", "shorter is better"),
-    ("sustained_memcpy_ratio", "sustained rate", "longer is better"),
+    ("block_memcpy_ratio", "the pipeline is held up, per image", "left is better"),
+    ("latency_p50_memcpy_ratio", "until the receiver has it (p50)", "left is better"),
+    ("sustained_memcpy_ratio", "sustained rate", "right is better"),
 )
 OURS = ("ours", "copy", "empty")
 WORDS = {
@@ -73,7 +73,7 @@ def draw(path: Path, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
         above = top + upper
         for (case, entries), size in zip(compared.items(), lower, strict=True):
             for column, (quantity, words, hint) in enumerate(QUANTITIES):
-                axes = area(0.215 + 0.265 * column, above + 0.45, 0.185, size - 0.65)
+                axes = area(0.225 + 0.26 * column, above + 0.45, 0.185, size - 0.65)
                 _draw_compared(axes, entries, quantity, f"{words}\n{hint}, memcpy = 1", names=column == 0)
             figure.text(
                 0.02,
@@ -93,6 +93,15 @@ def _title(figure: Any, height: float, machine: Mapping[str, Any], goals: Sequen
     figure.text(
         0.02, 1 - 0.34 / height, f"{met} of {len(goals)} goals met", fontsize=17, weight="bold", va="center"
     )
+    if machine.get("quick"):
+        figure.text(
+            0.98,
+            1 - 0.34 / height,
+            "quick run: says nothing about speed",
+            ha="right",
+            va="center",
+            color=MISSED,
+        )
     load = machine.get("load_average") or ["?"]
     about = (
         f"{machine.get('cpu')}, {machine.get('usable_cores')} cores, {machine.get('python')}, {machine.get('system')}; "
@@ -115,8 +124,8 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
         at += 1.2
     shown = [(row, value) for _, row in lines for value in (row.value, *row.runs)]
     shown += [(row, peer.value) for _, row in lines if (peer := by_name.get(_peer_of(row)))]
-    margins = [Goal.parse(row.goal or "").margin(value) for row, value in shown]
-    left, right = min(0.5, 0.85 * min(margins)), max(2.5, 1.25 * min(FARTHEST, max(margins)))
+    margins = [_margin(row, value) for row, value in shown]
+    left, right = min(0.5, 0.85 * min(margins)), max(2.5, 1.25 * max(margins))
     axes.set(xscale="log", xlim=(left, right), ylim=(at - 0.9, -0.7), yticks=[])
     axes.axvspan(left, 1, color=MISSED, alpha=0.06, lw=0)
     axes.axvline(1, color=INK, lw=1)
@@ -125,22 +134,14 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
             text, (-0.505, y), xycoords=("axes fraction", "data"), fontsize=11, weight="bold", va="center"
         )
     for y, row in lines:
-        goal = Goal.parse(row.goal or "")
-        margin, colour = goal.margin(row.value), MET if row.met else MISSED
-        x = min(margin, FARTHEST)
+        x, colour = _margin(row, row.value), MET if row.met else MISSED
         axes.plot((1, x), (y, y), color=colour, lw=2.2, alpha=0.5, solid_capstyle="butt")
-        axes.plot(
-            [min(goal.margin(run), FARTHEST) for run in row.runs],
-            [y] * len(row.runs),
-            "|",
-            color=colour,
-            ms=7,
-            alpha=0.45,
-        )
-        axes.plot(x, y, ">" if margin > FARTHEST else "o", color=colour, ms=7.5)
+        runs = [_margin(row, run) for run in row.runs]
+        axes.plot(runs, [y] * len(runs), "|", color=colour, ms=7, alpha=0.45)
+        axes.plot(x, y, {NEAREST: "<", FARTHEST: ">"}.get(x, "o"), color=colour, ms=7.5)
         peer = by_name.get(_peer_of(row))
         if peer is not None:
-            axes.plot(min(goal.margin(peer.value), FARTHEST), y, "D", mfc="white", mec=INK, ms=5.5, zorder=5)
+            axes.plot(_margin(row, peer.value), y, "D", mfc="white", mec=INK, ms=5.5, zorder=5)
         label = row.name.partition(".")[2].replace("_", " ").replace(".", "  ")
         axes.annotate(label, (-0.49, y), xycoords=("axes fraction", "data"), va="center")
         value = f"{rounded(row.value):g} {'' if row.unit == 'x' else row.unit}".strip()
@@ -159,6 +160,10 @@ def _draw_goals(axes: Any, goals: Sequence[Row], groups: Sequence[str], by_name:
     axes.tick_params(length=0)
     note = "how many times better than its goal (left of 1: missed); |: single runs"
     axes.set_xlabel(note + ("; \u25c7: iceoryx2" if any("iceoryx2" in name for name in by_name) else ""))
+
+
+def _margin(row: Row, value: float) -> float:
+    return min(max(Goal.parse(row.goal or "").margin(value), NEAREST), FARTHEST)
 
 
 def _peer_of(row: Row) -> str:
@@ -181,7 +186,10 @@ def _compared(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
         case: dict(
             sorted(
                 entries.items(),
-                key=lambda entry: (entry[0] not in OURS, entry[1].get("block_memcpy_ratio", 0.0)),
+                key=lambda entry: (
+                    OURS.index(entry[0]) if entry[0] in OURS else len(OURS),
+                    entry[1].get("block_memcpy_ratio", 0.0),
+                ),
             )
         )
         for case, entries in found.items()
@@ -197,7 +205,7 @@ def _draw_compared(
     axes.axvline(1, color=INK, lw=0.9)
     axes.set(
         xscale="log",
-        xlim=(0.45 * min(*values, 1.0), 3.2 * max(*values, 1.0)),
+        xlim=(0.7 * min(*values, 1.0), 1.4 * max(*values, 1.0)),
         ylim=(len(values) - 0.4, -0.6),
         xticks=[],
     )
@@ -207,16 +215,8 @@ def _draw_compared(
         axes.axhline(place, color=OTHERS, alpha=0.25, lw=0.8, zorder=0)
         axes.plot((1, value), (place, place), color=colour, lw=2.2, alpha=0.5, solid_capstyle="butt")
         axes.plot(value, place, "o", color=colour, ms=6.5)
-        side, offset = ("left", 7) if value >= 1 else ("right", -7)
         axes.annotate(
-            f"{value:.2g}",
-            (value, place),
-            xytext=(offset, 0),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            fontsize=8.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+            f"{value:.2g}", (1.02, place), xycoords=("axes fraction", "data"), va="center", color=colour
         )
     axes.set_yticks(
         list(range(len(values))),

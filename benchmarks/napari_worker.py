@@ -9,7 +9,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -94,43 +94,40 @@ def planes(probe: Probe, sender: Sender, pumps: list[int], repeats: int, count: 
     """What planes cost the GUI thread: shown again, not shown, and growing the slider at 10 and at 1,000."""
     _attached(probe, sender)
 
-    def costs(places: Sequence[int]) -> list[float]:
-        values = []
-        for z in places:
-            values.append(probe.cpu(lambda z=z: sender.ask("send", z=z, run="planes", follow=False)))  # type: ignore[misc]
-            sender.answer()
-        return values
+    def cost(z: int, painting: bool) -> float:
+        value = probe.cpu(lambda: sender.ask("send", z=z, run="planes", follow=False), painting=painting)
+        sender.answer()
+        return value
 
     def fill(begin: int, end: int) -> None:
         sender.do("fill", first=begin, last=end, run="planes")
         probe.spin(1.0)
 
     fill(1, 10)
-    costs([1])
+    cost(1, True)
     plain = Plain()
-    plain.cost_of_data()
-    again, native = [], []
+    plain.cost_of_data(painting=True)
+    found: dict[str, Any] = {name: [] for name in ("again", "native", "unseen", "grow_10", "grow_many")}
+    found |= {f"{name}_painted": [] for name in found}
     for _ in range(repeats):
-        again += costs([1])
-        native.append(plain.cost_of_data())
+        for painting, suffix in ((False, ""), (True, "_painted")):
+            found[f"again{suffix}"].append(cost(1, painting))
+            found[f"native{suffix}"].append(plain.cost_of_data(painting=painting))
     plain.close()
     before = pumps[0]
-    unseen = costs([5] * repeats)
-    unseen_pumps = pumps[0] - before
-    at_10 = costs(range(10, 10 + repeats))
-    fill(10 + repeats, count)
-    at_many = costs(range(count, count + repeats))
-    shape = list(probe.window.layers[0].data.shape)
+    found["unseen"] = [cost(5, False) for _ in range(repeats)]
+    found["unseen_pumps"] = pumps[0] - before
+    planes_there = 10
+    for name in ("grow_10", "grow_many"):
+        if name == "grow_many":
+            fill(planes_there, count)
+            planes_there = count
+        for _ in range(repeats):
+            for painting, suffix in ((False, ""), (True, "_painted")):
+                found[f"{name}{suffix}"].append(cost(planes_there, painting))
+                planes_there += 1
     sender.close()
-    return {
-        "again_ms": again,
-        "native_ms": native,
-        "unseen_ms": unseen,
-        "unseen_pumps": unseen_pumps,
-        "grow_10_ms": at_10,
-        "grow_many_ms": at_many,
-        "shape": shape,
-    }
+    return found
 
 
 def stream(probe: Probe, sender: Sender, _pumps: list[int], _repeats: int, seconds: int) -> dict[str, Any]:
@@ -173,9 +170,12 @@ def restack(repeats: int, count: int) -> dict[str, Any]:
         planes.append(plain.images[len(planes) % len(plain.images)])
         layer.data = np.stack(planes)
 
-    values = [plain.probe.cpu(more) for _ in range(repeats)]
+    found: dict[str, list[float]] = {"restack": [], "restack_painted": []}
+    for _ in range(repeats):
+        for name, values in found.items():
+            values.append(plain.probe.cpu(more, painting=name == "restack_painted"))
     plain.close()
-    return {"restack_ms": values}
+    return found
 
 
 def main() -> None:

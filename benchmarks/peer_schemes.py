@@ -192,6 +192,7 @@ class RayPublisher(Publisher):
             log_to_driver=False,
             logging_level="ERROR",
             object_store_memory=1 << 30,
+            _temp_dir=str(self.folder),
         )
         self.actor = ray.remote(_Taker).remote()
         ray.get(self.actor.take.remote(np.zeros((1, 1), np.uint16)))

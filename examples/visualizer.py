@@ -1,4 +1,4 @@
-"""A viewer with a configuration of its own: wells and channels as layers, z as a slider, images sent while it starts."""
+"""A viewer configured: wells and channels are layers, z is a slider. Images sent while it starts are kept and shown."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from openhcs_viewers.launcher import list_viewers
 from zmqruntime.testing import wait_until
 
 COMMAND = (sys.executable, "-c", "import sys; from openhcs_viewers.demo.run import main; sys.exit(main())")
-
-Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def demo(
@@ -103,8 +100,15 @@ class Running:
             "run.STEPS = (run.STEPS[0], Step('wait', odd_steps.never_end))\n"
             "sys.exit(run.main())\n"
         )
+        self.folder = out / "workers"
+        self.folder.mkdir()
+        env = {**os.environ, "ODD_STEPS": str(self.folder)}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
         )
 
     def children(self) -> set[int]:
@@ -126,11 +130,7 @@ class Running:
     def busy(self) -> bool:
         """Whether both workers are in the step that never ends."""
         assert self.process.poll() is None, self.process.communicate()
-        viewers = list_viewers()
-        return bool(viewers) and viewers[0].ping().ready and self.received(viewers[0]) >= 9
-
-    def received(self, viewer: Any) -> int:
-        return int(viewer.status()["images"]["received"])
+        return len(list(self.folder.iterdir())) == 2
 
 
 def alive(pid: int) -> bool:

@@ -23,7 +23,18 @@ def test_the_first_image_is_on_screen(rig: Any) -> None:
     assert layer.colormap.name == "gray"
     assert tuple(layer.contrast_limits) == (0.0, 100.0)
     assert rig.middle() == (255, 255, 255)
+
+
+def test_a_window_of_its_own(open_rig: Callable[..., Any]) -> None:
+    rig = open_rig()
+    rig.send(100)
+    rig.show()
     assert rig.model.title == "test window"
+    assert rig.middle() == (255, 255, 255)
+    rig.viewer.close()
+    with pytest.raises(ViewerClosedError, match="closed"):
+        rig.viewer.screenshot()
+    rig.viewer.close()
 
 
 def test_planes_are_shown_without_a_copy(rig: Any) -> None:
@@ -89,7 +100,7 @@ def test_the_users_place_is_a_value_and_not_an_index(rig: Any) -> None:
     rig.send(1, well="B02", z=20)
     rig.send(1, well="A01", z=20)
     rig.show()
-    assert rig.where == {"z": 20}  # those have a well, ours has none: another layer, one well more to choose
+    assert rig.where["z"] == 20
     rig.send(7, well="A01", z=15)
     rig.send(8, well="C03", z=25)
     rig.show()
@@ -271,6 +282,21 @@ def test_camera_visibility_and_selection_are_the_users(rig: Any) -> None:
     assert rig.layer()._slice.image.raw[0, 0] == 2
 
 
+def test_the_view_is_fitted_to_the_canvas_until_the_user_moves_the_camera(rig: Any, until: Callable[..., None]) -> None:
+    camera = rig.model.scene.camera
+    rig.send(1, z=1, shape=(64, 64))
+    rig.show()
+    alone = camera.zoom
+    for site in (1, 2):
+        for z in (1, 2):
+            rig.send(1, well="A01", site=site, z=z, shape=(64, 64))
+    rig.show()
+    until(lambda: camera.zoom < alone)  # the sliders took their place from the canvas
+    assert rig.middle() != (255, 255, 255)
+    picture = rig.canvas()
+    assert picture[0].max() == 0  # nothing is cut off at the top
+
+
 def test_a_deleted_layer_stays_deleted_and_the_sliders_stay_right(rig: Any) -> None:
     for z in (1, 2, 3):
         for channel in (1, 2):
@@ -404,13 +430,6 @@ def test_a_layer_napari_cannot_show_does_not_take_the_others_with_it(rig: Any, m
     assert bad.reason == "ValueError: no such thing"
 
 
-def test_a_closed_window_takes_no_pictures(rig: Any) -> None:
-    rig.viewer.close()
-    with pytest.raises(ViewerClosedError, match="closed"):
-        rig.viewer.screenshot()
-    rig.viewer.close()
-
-
 def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     from openhcs_viewers.napari import NapariViewer
     from openhcs_viewers.scene import Scene
@@ -421,14 +440,10 @@ def test_without_a_display_no_window_is_tried(monkeypatch: pytest.MonkeyPatch) -
         NapariViewer(Scene(PlaneStore(2**20))).open("never")
 
 
-def test_the_users_own_napari_can_be_used(open_rig: Callable[..., Any]) -> None:
-    import napari
-
-    model = napari.Viewer(show=True)
-    rig = open_rig(model=model)
-    image = rig.send(100)
+def test_the_users_own_window_stays_when_streaming_ends(rig: Any) -> None:
+    rig.send(100)
     rig.show()
-    assert image.outcome == "displayed"
     rig.viewer.close()
-    assert len(model.layers) == 1  # his window stays
-    model.close()
+    assert len(rig.model.layers) == 1
+    rig.model.dims.ndim = 3  # nobody listens any more
+    assert rig.model.window._qt_window.isVisible()

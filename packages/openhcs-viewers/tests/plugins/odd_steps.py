@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,5 +27,6 @@ def fail_on_mark(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def never_end(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    Path(os.environ["ODD_STEPS"], str(os.getpid())).touch()
     threading.Event().wait()
     return image

@@ -202,9 +202,12 @@ def test_a_name_no_parser_knows_is_shown_under_its_stem_with_one_warning(
     backend = NapariStreamingBackend()
     backend.save_batch([image(), image()], ["some image.tif", "another.one.npy"])
     backend.save_batch([image()], ["third.tif"])
-    backend.save_batch([image()], ["fourth.tif"], components={"well": "A01"})
+    backend.save_batch([image(), image()], ["fourth.tif", "fifth.tif"], components={"well": "A01"})
+    backend.save_batch([image()], ["sixth.tif"], components={"well": "A01"})
+    backend.save_batch([image()], ["seventh.tif"], components=[{"well": "A02"}])
     flushed()
-    assert [one.image.name for one in there.taken] == ["some image", "another.one", "third", "fourth"]
+    names = ["some image", "another.one", "third", "fourth", "fifth", "", ""]
+    assert [one.image.name for one in there.taken] == names
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "no file-name parser knows 'some image.tif'" in warnings[0].getMessage()

@@ -53,8 +53,9 @@ class Caption:
             self._put()
 
     def stop(self) -> None:
-        """Change nothing any more."""
+        """Take the text away and show none any more."""
         self._timer.stop()
+        self._overlay.visible = False
 
     def _put(self) -> None:
         if self._overlay.text != self._text:

@@ -128,6 +128,8 @@ class TerminationWatch:
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         self._asked = True
+        # napari's loop puts a socket of its own in place of ours: then this handler is all that is called.
+        QTimer.singleShot(0, self._callback)
 
     def _on_byte(self, *_: Any) -> None:
         with contextlib.suppress(OSError):

@@ -17,6 +17,10 @@ WORDS = {which: which.value for which in Component} | {Component.FIELD: "site"}
 """What components are called on screen."""
 
 
+_EVENTS = ("point", "ndisplay", "order", "current_step")
+"""Those on which napari reads planes."""
+
+
 class Sliders:
     """The part of napari's dims that is ours: one axis per component, outermost first, before y and x.
 
@@ -42,21 +46,32 @@ class Sliders:
         self._moved = moved
         self._remembered: dict[Component, Value] = {}
         self._busy = False
-        for name in ("point", "ndisplay", "order", "current_step"):
-            emitter = getattr(self._dims.events, name)
+        self._emitters = [getattr(self._dims.events, name) for name in _EVENTS]
+        for emitter in self._emitters:
             # First, so that the scene knows before napari's own callback reads the planes: see
             # Scene.look_at.
             emitter.connect(self._before, position="first")
             emitter.connect(self._after, position="last")
+
+    def stop(self) -> None:
+        """Watch the sliders no longer."""
+        for emitter in self._emitters:
+            emitter.disconnect(self._before)
+            emitter.disconnect(self._after)
+        self._emitters = []
 
     def remember(self, position: Mapping[Component, Value]) -> None:
         """Where the first image is, for the time when there will be sliders to stand there."""
         for which, value in position.items():
             self._remembered.setdefault(which, value)
 
+    def is_other(self, axes: tuple[Axis, ...]) -> bool:
+        """Whether there will be another number or order of sliders, and not only more values."""
+        return [which for which, _ in axes] != [which for which, _ in self.axes]
+
     def grow(self, axes: tuple[Axis, ...], shown: Iterable[ShownLayer]) -> None:
         """Take on other sliders or more values. The user keeps his place, which is a value and not an index."""
-        same = [which for which, _ in axes] == [which for which, _ in self.axes]
+        same = not self.is_other(axes)
         old, self.axes = self.axes, axes
         place = [self._index(which, values) for which, values in axes]
         images = [(one, one.planes) for one in shown if one.planes is not None]

@@ -53,10 +53,10 @@ class NapariViewer(Viewer):
         self._shown: dict[str, Any] = {}
         self._sliders: Any = None
         self._caption: Any = None
+        self._camera: Any = None
         self._pump: Any = None
         self._timer: Any = None
         self._stale: dict[str, None] = {}
-        self._removing = False
         self._closed = False
 
     # -- the window
@@ -65,6 +65,7 @@ class NapariViewer(Viewer):
         """See `Viewer.open`. Takes one to four seconds the first time in a process."""
         from napari import Viewer as NapariWindow
 
+        from openhcs_viewers.napari._camera import CameraKeeper
         from openhcs_viewers.napari._caption import Caption
         from openhcs_viewers.napari._sliders import Sliders
 
@@ -75,6 +76,7 @@ class NapariViewer(Viewer):
             warm_up(self._model)
         self._sliders = Sliders(self._model, self.scene, self._moved)
         self._caption = Caption(self._model)
+        self._camera = CameraKeeper(self._model)
         self._model.layers.events.removed.connect(self._on_removed)
 
     def start(self, pump: Callable[[], None], heartbeat: Callable[[], None] | None = None) -> None:
@@ -130,15 +132,19 @@ class NapariViewer(Viewer):
         if self._closed:
             return
         self._closed = True
-        for part in (self._pump, self._timer, self._caption):
+        for part in (self._pump, self._timer, self._caption, self._camera, self._sliders):
             if part is not None:
-                part.stop()
-        model, self._removing = self._model, True
-        if model is None or not self._own:
+                with contextlib.suppress(RuntimeError):  # the user closed the window: Qt's side is gone
+                    part.stop()
+        model = self._model
+        if model is None or self._sliders is None:
+            return
+        model.layers.events.removed.disconnect(self._on_removed)
+        if not self._own:
             return
         from qtpy.QtWidgets import QApplication
 
-        with contextlib.suppress(RuntimeError):  # the user closed it: Qt's side is gone
+        with contextlib.suppress(RuntimeError):
             model.close()
         app = QApplication.instance()
         if app is not None:
@@ -150,7 +156,8 @@ class NapariViewer(Viewer):
         """See `Viewer.apply`."""
         failed: dict[str, str] = {}
         if changes.axes is not None:
-            self._sliders.grow(changes.axes, list(self._shown.values()))
+            with self._camera.kept() if self._sliders.is_other(changes.axes) else contextlib.nullcontext():
+                self._sliders.grow(changes.axes, list(self._shown.values()))
         for plan in changes.updated:
             self._guarded(self._update, plan, failed)
         for plan in changes.created:
@@ -211,8 +218,11 @@ class NapariViewer(Viewer):
         layer = make_layer(plan, planes)
         shown = ShownLayer(plan, layer, planes, self.scene)
         at = insertion_index(plan.order, [orders.get(id(one)) for one in layers])
-        with contextlib.nullcontext() if len(layers) else self._sliders.held():
+        if len(layers):
             layers.insert(at, layer)
+        else:
+            with self._camera.kept(), self._sliders.held():
+                layers.insert(at, layer)
         self._shown[plan.layer_id] = shown
         if selected is not None:
             selection.active = selected  # the user may be painting there
@@ -247,8 +257,6 @@ class NapariViewer(Viewer):
                 shown.rois.fill(self._sliders.position)
 
     def _on_removed(self, event: Any) -> None:
-        if self._removing:
-            return
         gone = [layer_id for layer_id, shown in self._shown.items() if shown.layer is event.value]
         for layer_id in gone:
             del self._shown[layer_id]

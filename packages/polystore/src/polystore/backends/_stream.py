@@ -138,7 +138,8 @@ class StreamBackend(StreamingBackend):
         step_index, step_name
             The pipeline's step: its layers are named after it.
         components : mapping or sequence of mappings, optional
-            What is known better than from the name, for all images or for each: ``{"well": "A01"}``.
+            What is known better than from the name, for all images or for each: ``{"well": "A01"}``. An image
+            with components of its own needs no name a parser knows.
         host, port, transport : optional
             Another viewer than this backend's own.
         config : optional
@@ -179,8 +180,10 @@ class StreamBackend(StreamingBackend):
         each_contrast = _each_contrast(contrast, count)
         if len(file_paths) != count:
             raise BatchLengthError(f"{count} images and {len(file_paths)} paths: give one path per image")
+        # Components of its own say where an image belongs; components for all of a batch leave it to the names.
+        placed = components is not None and (count == 1 or not isinstance(components, Mapping))
         items = [
-            self._item(*parts)
+            self._item(*parts, placed=placed)
             for parts in zip(data_list, file_paths, each_components, each_kind, each_contrast, strict=True)
         ]
         config = self._config if config is None else config
@@ -228,6 +231,8 @@ class StreamBackend(StreamingBackend):
         components: Components | None,
         kind: str,
         contrast: tuple[float, float] | None,
+        *,
+        placed: bool,
     ) -> StreamItem:
         text = os.fspath(path)
         regions = as_regions(data)
@@ -236,6 +241,8 @@ class StreamBackend(StreamingBackend):
             key = key.replace(**components)
         if not known:
             self._stranger(text, name, components)
+        if not known and placed:
+            name = ""
         if name == kind:  # labels of a file called ..._labels.tif: its layer says so anyway
             name = ""
         if regions is not None:

@@ -1,0 +1,194 @@
+"""The demo as a newcomer runs it: a real napari on a virtual display, and pictures that show what was computed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openhcs_viewers.config import NapariStreamingConfig, PipelineConfig
+from openhcs_viewers.demo.analysis import cell_counting_cpu, subtract_background
+from openhcs_viewers.demo.synth import PlateDesign, write_plate
+from openhcs_viewers.launcher import launch, list_viewers
+from openhcs_viewers.orchestrator import PipelineOrchestrator, Step
+from zmqruntime.process import process_start_time, same_process
+from zmqruntime.testing import wait_until
+
+DEMO = (
+    sys.executable,
+    "-c",
+    "import sys; from openhcs_viewers._cli import main; sys.exit(main(['demo', *sys.argv[1:]]))",
+)
+
+SMALL = PlateDesign(name="Small", rows="B", columns=(2, 10), fields=2, planes=3, size=128, cells=300)
+SMALL_IMAGES = 4 * (9 + 9 + 1)
+
+
+def demo(
+    *arguments: str | Path, timeout: float = 150.0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "COLUMNS": "160", **environment}
+    return subprocess.run([*DEMO, *arguments], capture_output=True, text=True, timeout=timeout, env=env)
+
+
+def counts(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text())["viewers"]["napari"]
+    return found
+
+
+def picture(path: Path) -> np.ndarray[Any, Any]:
+    from napari.utils.io import imread
+
+    found: np.ndarray[Any, Any] = np.asarray(imread(str(path)))[..., :3].astype(int)
+    return found
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_plate(tmp_path_factory.mktemp("plates"), SMALL)
+
+
+def test_the_demo_shows_a_plate_and_counts_every_image(tmp_path: Path) -> None:
+    """``openhcs-viewers demo --headless`` without any plate, viewer or display."""
+    done = demo("--headless", "--workers", "2", "--out", tmp_path, DISPLAY="", WAYLAND_DISPLAY="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Synthetic-Dose: 6 wells (B02 B06 B10 C02 C06 C10), 2 fields each, 3 channels" in done.stdout
+    assert done.stderr == ""
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    held = summary["viewers"]["napari"].pop("publish_block_ms_p50")
+    assert 0 < held < 1000
+    images = 2 * 180 + 12
+    assert summary["viewers"] == {
+        "napari": {"sent": images, "displayed": images, "superseded": 0, "dropped": 0, "lost_in_flight": 0}
+    }
+    assert summary["leaked_segments"] == 0
+    assert {"napari", "PySide6-Essentials"} <= set(summary["versions"])
+    assert list_viewers() == []
+
+    window, canvas = picture(tmp_path / "napari.png"), picture(tmp_path / "napari-canvas.png")
+    assert window.shape[0] > canvas.shape[0]
+    assert window.shape[1] > canvas.shape[1]
+    assert min(canvas.shape[:2]) >= 300
+    # Nuclei, reporter and mitochondria, each in the light of its channel, on a dark background.
+    bright = canvas.max(axis=2) > 90
+    assert 0.05 < bright.mean() < 0.9
+    red, green, blue = canvas[..., 0], canvas[..., 1], canvas[..., 2]
+    for seen in (
+        bright & (blue > 2 * green) & (blue > 2 * red),
+        bright & (green > 1.5 * blue) & (green > 1.5 * red),
+        bright & (red > 1.5 * green) & (blue > 1.2 * green),
+    ):
+        assert seen.sum() > 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_viewer_and_display_end_with_the_demo(number: signal.Signals, small: Path, tmp_path: Path) -> None:
+    options = ("--headless", "--plate", str(small), "--workers", "1", "--out", str(tmp_path))
+    process = subprocess.Popen([*DEMO, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: list_viewers() and list_viewers()[0].log and "display" in log_of(), 60.0)
+        family = {pid: process_start_time(pid) for pid in descendants(process.pid)}
+        names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in family}
+        assert "Xvfb" in names.values()
+        process.send_signal(number)
+        process.communicate(timeout=20.0)
+        wait_until(
+            lambda: not any(same_process(pid, start) for pid, start in family.items() if start),
+            5.0,
+            str(names),
+        )
+        assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    finally:
+        process.kill()
+        process.communicate()
+    assert [name for name in os.listdir("/dev/shm") if name.startswith(f"polystore-{process.pid}-")] == []
+
+
+def log_of() -> str:
+    log = list_viewers()[0].log
+    return log.read_text() if log is not None and log.exists() else ""
+
+
+def descendants(pid: int) -> set[int]:
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found: set[int] = set()
+    grown = {pid}
+    while grown:
+        grown = {child for child, parent in parents.items() if parent in grown}
+        found |= grown
+    return found
+
+
+@pytest.mark.usefixtures("on_display")
+class TestOnADisplay:
+    def test_the_window_stays_and_is_used_again(self, small: Path, tmp_path: Path) -> None:
+        options = ("--plate", small, "--workers", "1", "--out", tmp_path)
+        first = demo(*options)
+        assert first.returncode == 0, first.stdout + first.stderr
+        assert "napari stays open on port 5555" in first.stdout
+        (viewer,) = list_viewers()
+        pid = viewer.pid
+        second = demo(*options)
+        assert second.returncode == 0, second.stdout + second.stderr
+        (viewer,) = list_viewers()
+        assert viewer.pid == pid
+        names = [layer["name"] for layer in viewer.state()["layers"]]
+        assert "Step_02_cells_labels" in names
+        assert "Step_02_cells_labels_run_2" in names
+        assert len(names) == 14
+        assert counts(tmp_path)["displayed"] == SMALL_IMAGES
+        assert viewer.status()["images"]["displayed"] == 2 * SMALL_IMAGES
+
+    def test_a_pipeline_configuration_starts_napari_meanwhile(self, small: Path, tmp_path: Path) -> None:
+        config = NapariStreamingConfig(enabled=True, persistent=False, napari_port=5555, well_mode="slice")
+        orchestrator = PipelineOrchestrator(
+            plate_paths=[small],
+            steps=[
+                Step("load"),
+                Step("subtract", subtract_background),
+                Step("cells", cell_counting_cpu, "count"),
+            ],
+            global_config=PipelineConfig(napari_streaming=config),
+            output=tmp_path,
+            workers=2,
+        )
+        result = orchestrator.run()
+        assert orchestrator.handle is not None
+        assert result.ok, result
+        assert result.viewers["napari"].displayed == SMALL_IMAGES
+        names = [layer["name"] for layer in orchestrator.handle.state()["layers"]]
+        assert "Step_01_subtract_Well_B10_Channel_GFP" in names
+        assert "Step_02_cells_Well_B02_labels" in names
+        assert all(layer["colormap"] in ("gray", "") for layer in orchestrator.handle.state()["layers"])
+
+    def test_a_viewer_closed_by_its_user_is_told(self, small: Path, tmp_path: Path) -> None:
+        """The demo goes on without it, says so and ends with an exit code other than 0."""
+        viewer = launch("napari", detached=False)
+        running = subprocess.Popen(
+            [*DEMO, "--plate", str(small), "--workers", "1", "--out", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: viewer.status()["images"]["received"] > 0, 60.0)
+        viewer.stop()
+        out, _ = running.communicate(timeout=100.0)
+        if counts(tmp_path)["displayed"] < SMALL_IMAGES:
+            assert running.returncode == 1
+        assert "napari" in out
+        found = counts(tmp_path)
+        assert found["sent"] == SMALL_IMAGES
+        parts = ("displayed", "superseded", "dropped", "lost_in_flight")
+        assert found["sent"] == sum(found[part] for part in parts)
