@@ -23,10 +23,10 @@ SHAPES = ((8, 9), (256, 300), (500, 513))
 LARGE = (1100, 1000)  # more than the arena of 2 MB: a segment of its own
 
 
-def batch(sender: ImageSender, number: int) -> list[StreamItem]:
+def batch(sender: ImageSender, number: int, large: bool) -> list[StreamItem]:
     """Images for a slot, a frame, a segment and the header, and one born in a slot."""
     items = []
-    for shape in (*SHAPES, LARGE) if number % 20 == 3 else SHAPES:
+    for shape in (*SHAPES, LARGE) if large else SHAPES:
         number += 1
         items.append(StreamItem(np.full(shape, number % 60000, "<u2"), ImageKey(t=number)))
     born = sender.empty((300, 300), "<u2")
@@ -48,7 +48,7 @@ def main() -> None:
     given = number = unbalanced = timeouts = 0
     while not stop.is_set() and batches != 0:
         batches -= 1
-        items = batch(sender, number)
+        items = batch(sender, number, large=batches % 4 == 0)
         number += len(items)
         given += len(items)
         try:

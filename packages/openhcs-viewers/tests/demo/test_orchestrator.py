@@ -298,7 +298,7 @@ class TestWrongUse:
         script = tmp_path / "script.py"
         script.write_text(
             "from openhcs_viewers.orchestrator import PipelineOrchestrator, Step\n"
-            f"PipelineOrchestrator(plate_paths=[{str(plate)!r}], steps=[Step('load')], output={str(tmp_path)!r}).run()\n"
+            f"PipelineOrchestrator([{str(plate)!r}], [Step('load')], output={str(tmp_path)!r}).run()\n"
         )
         done = python(str(script))
         assert done.returncode == 1

@@ -102,7 +102,9 @@ class Rig:
             QCoreApplication.processEvents()
             QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
-    def send(self, value: Any = 1, *, shape: tuple[int, ...] = (16, 16), dtype: Any = np.uint16, **options: Any) -> Arriving:
+    def send(
+        self, value: Any = 1, *, shape: tuple[int, ...] = (16, 16), dtype: Any = np.uint16, **options: Any
+    ) -> Arriving:
         """Have an image arrive; not shown yet."""
         fields = {name: options.pop(name) for name in list(options) if name in Arriving.__dataclass_fields__}
         array = value if isinstance(value, np.ndarray) else np.full(shape, value, dtype)

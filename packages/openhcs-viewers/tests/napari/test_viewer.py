@@ -182,7 +182,22 @@ def test_labels_lie_over_the_image_and_can_be_painted(rig: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["bool", "uint8", "int8", "uint16", ">u2", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", "complex64"]
+    "dtype",
+    [
+        "bool",
+        "uint8",
+        "int8",
+        "uint16",
+        ">u2",
+        "int32",
+        "uint32",
+        "int64",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+        "complex64",
+    ],
 )
 def test_every_dtype_is_shown(rig: Any, dtype: str) -> None:
     plane = np.zeros((16, 16), dtype)
@@ -282,7 +297,9 @@ def test_camera_visibility_and_selection_are_the_users(rig: Any) -> None:
     assert rig.layer()._slice.image.raw[0, 0] == 2
 
 
-def test_the_view_is_fitted_to_the_canvas_until_the_user_moves_the_camera(rig: Any, until: Callable[..., None]) -> None:
+def test_the_view_is_fitted_to_the_canvas_until_the_user_moves_the_camera(
+    rig: Any, until: Callable[..., None]
+) -> None:
     camera = rig.model.scene.camera
     rig.send(1, z=1, shape=(64, 64))
     rig.show()
@@ -340,7 +357,10 @@ def test_following_the_newest(rig: Any) -> None:
         for z in (1, 2, 3):
             rig.send(z, well=well, z=z, context=context)
             rig.show()
-            assert rig.where == {**({"z": z} if z > 1 or well == "B02" else {}), **({"well": well} if well == "B02" else {})}
+            assert rig.where == {
+                **({"z": z} if z > 1 or well == "B02" else {}),
+                **({"well": well} if well == "B02" else {}),
+            }
     rig.send(1, well="A01", z=2, context=context)
     rig.show()
     assert rig.where == {"well": "A01", "z": 2}
@@ -409,11 +429,18 @@ def test_state_tells_what_the_user_sees(rig: Any) -> None:
     rig.layer().name = "renamed"
     state = rig.viewer.state()
     (layer,) = state["layers"]
-    assert (layer["name"], layer["visible"], layer["planes"], layer["contrast"]) == ("renamed", False, 2, [0.0, 100.0])
+    assert (layer["name"], layer["visible"], layer["planes"], layer["contrast"]) == (
+        "renamed",
+        False,
+        2,
+        [0.0, 100.0],
+    )
     assert (state["viewer"], state["title"], state["where"]) == ("napari", "test window", "z 1")
 
 
-def test_a_layer_napari_cannot_show_does_not_take_the_others_with_it(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_napari_cannot_show_does_not_take_the_others_with_it(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from openhcs_viewers.napari import _layers
 
     make = _layers.make_layer
@@ -445,5 +472,5 @@ def test_the_users_own_window_stays_when_streaming_ends(rig: Any) -> None:
     rig.show()
     rig.viewer.close()
     assert len(rig.model.layers) == 1
-    rig.model.dims.ndim = 3  # nobody listens any more
+    rig.model.dims.set_point(0, 5)  # nobody listens any more
     assert rig.model.window._qt_window.isVisible()

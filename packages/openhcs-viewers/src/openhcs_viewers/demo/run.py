@@ -221,6 +221,9 @@ def _look(handles: Mapping[str, ViewerHandle], result: RunResult, out: Path, *, 
     for kind, handle in handles.items():
         if result.viewers[kind].failure:
             continue
+        if not handle.is_alive():
+            problems.append(f"{kind} was closed before it was finished: there is no picture of it")
+            continue
         try:
             handle.settle(SETTLE_SECONDS)
             handle.screenshot(out / f"{kind}.png")
