@@ -110,10 +110,7 @@ def test_a_stopped_napari_is_ended_by_force() -> None:
 def test_a_script_without_a_guard_opens_one_window(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import numpy\n"
-        "from openhcs_viewers import show\n"
-        "print('started')\n"
-        "show(numpy.ones((8, 8)))\n"
+        "import numpy\nfrom openhcs_viewers import show\nprint('started')\nshow(numpy.ones((8, 8)))\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr, done.returncode) == ("started\n", "", 0)

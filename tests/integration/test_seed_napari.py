@@ -73,7 +73,7 @@ def test_start_persistent_viewer() -> None:
         napari_port=5555,
         replace_layers=False
     )  # fmt: skip
-    visualizer.start_viewer(async_mode=True) # Non-blocking startup  # fmt: skip
+    visualizer.start_viewer(async_mode=True)  # Non-blocking startup  # fmt: skip
 
     images, paths = plate()
     filemanager.save_batch(images, paths, "napari_stream", step_index=2, step_name="gaussian_blur")
@@ -198,7 +198,8 @@ from polystore import FileManager
 fm = FileManager()
 visualizer = NapariStreamVisualizer(fm, NapariStreamingConfig(), replace_layers={replace})
 visualizer.start_viewer()
-report = fm.save_batch([np.full((32, 48), {value}, np.uint16)], ["A01_s1_w1.tif"], "napari_stream", step_index=0, step_name="load")
+image = np.full((32, 48), {value}, np.uint16)
+report = fm.save_batch([image], ["A01_s1_w1.tif"], "napari_stream", step_index=0, step_name="load")
 assert report == (1, 0), report
 visualizer.handle.settle()
 """

@@ -110,7 +110,10 @@ def test_two_virtual_displays_do_not_fight_for_a_number() -> None:
 
 
 def test_a_virtual_display_ends_with_a_killed_owner(own_folders: Path) -> None:
-    code = "import signal; from openhcs_viewers.display import *; d = VirtualDisplay(); print(d.name, flush=True); signal.pause()"
+    code = (
+        "import signal; from openhcs_viewers.display import VirtualDisplay\n"
+        "display = VirtualDisplay(); print(display.name, flush=True); signal.pause()"
+    )
     owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     with owner.stdout:
@@ -122,7 +125,9 @@ def test_a_virtual_display_ends_with_a_killed_owner(own_folders: Path) -> None:
         assert len(list((own_folders / "run").glob("display-*"))) == 1
 
 
-def test_a_missing_xvfb_is_an_error_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_xvfb_is_an_error_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(DisplayError, match=r"needs Xvfb.*apt-get install -y --no-install-recommends xvfb"):
         VirtualDisplay()

@@ -47,12 +47,16 @@ def test_it_imports_no_qt_and_no_viewer() -> None:
         "import sys; from openhcs_viewers.doctor import examine; examine(['napari']);"
         "print([m for m in sys.modules if m.partition('.')[0] in {'napari', 'qtpy', 'PySide6', 'PyQt6', 'vispy'}])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_a_missing_package_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("napari", *doctor.QT_BINDINGS) else "1.0")
+    monkeypatch.setattr(
+        doctor, "_version", lambda name: None if name in ("napari", *doctor.QT_BINDINGS) else "1.0"
+    )
     report = examine(["napari"])
     assert not report.healthy
     assert level("napari", "napari").remedy == "pip install 'openhcs-viewers[napari]'"
@@ -79,7 +83,9 @@ def test_bad_pairs_are_named(name: str, version: str, python: tuple[int, int], g
 
 
 def test_missing_system_packages_come_with_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    need = system.Need("display", "a display", ("napari",), (("xvfb", {"command": "Xvfb-of-nobody"}), ("a", {})))
+    need = system.Need(
+        "display", "a display", ("napari",), (("xvfb", {"command": "Xvfb-of-nobody"}), ("a", {}))
+    )
     monkeypatch.setattr(system, "needs", lambda viewer=None: (need,))
     found = level("system: display", "napari")
     assert found.level == "fail"
@@ -105,7 +111,9 @@ def test_little_shared_memory_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_dead_processes_left_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shm, "names", lambda: [("polystore-1-1-1", 3 << 20, False), ("polystore-2-2-2", 1, True)])
+    monkeypatch.setattr(
+        shm, "names", lambda: [("polystore-1-1-1", 3 << 20, False), ("polystore-2-2-2", 1, True)]
+    )
     found = level("leftovers")
     assert "1 names of dead processes hold 3 MB" in found.text
     assert "polystore shm gc" in found.remedy
@@ -119,7 +127,9 @@ def test_an_unusable_socket_folder_is_named(tmp_path: Path, monkeypatch: pytest.
     assert "ZMQRUNTIME_DIR" in found.remedy
 
 
-def test_running_servers_are_named_and_stale_files_removed(own_folders: Path, start: Callable[..., object]) -> None:
+def test_running_servers_are_named_and_stale_files_removed(
+    own_folders: Path, start: Callable[..., object]
+) -> None:
     start()
     stale = own_folders / "run" / "connections" / "napari-5555-1.json"
     stale.write_text(

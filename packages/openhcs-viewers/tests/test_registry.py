@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from openhcs_viewers.errors import MissingExtraError, ViewerNotFoundError
-from openhcs_viewers.registry import GROUP, VIEWERS, default_port, viewer_class, viewer_names, viewer_plugin
+from openhcs_viewers.registry import (
+    GROUP,
+    VIEWERS,
+    asked_port,
+    default_port,
+    viewer_class,
+    viewer_names,
+    viewer_plugin,
+)
 from openhcs_viewers.testing import RecordingViewer
 
 
@@ -24,7 +32,9 @@ def test_listing_imports_no_viewer() -> None:
         "import sys; from openhcs_viewers.registry import viewer_names; viewer_names();"
         "print({'napari', 'qtpy', 'openhcs_viewers.napari', 'openhcs_viewers.testing'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "set()"
 
 
@@ -33,7 +43,9 @@ def test_a_viewer_is_loaded_by_name() -> None:
 
 
 def test_an_unknown_name_lists_those_known() -> None:
-    with pytest.raises(ViewerNotFoundError, match=rf"napri.*napari, recording.*did you mean 'napari'.*{GROUP}"):
+    with pytest.raises(
+        ViewerNotFoundError, match=rf"napri.*napari, recording.*did you mean 'napari'.*{GROUP}"
+    ):
         viewer_class("napri")
 
 
@@ -54,6 +66,11 @@ def test_the_extra_of_a_built_in_viewer_is_named(monkeypatch: pytest.MonkeyPatch
         VIEWERS.unregister("napari")
 
 
-@pytest.mark.parametrize(("kind", "port"), [("napari", 5555), ("fiji", 5556), ("web", 5557), ("recording", 5560)])
+@pytest.mark.parametrize(
+    ("kind", "port"), [("napari", 5555), ("fiji", 5556), ("web", 5557), ("recording", 5560)]
+)
 def test_default_ports(kind: str, port: int) -> None:
     assert default_port(kind) == port
+    assert asked_port(kind, port) is None
+    assert asked_port(kind, port + 10) == port + 10
+    assert asked_port(kind, None) is None

@@ -384,6 +384,13 @@ def test_regions_are_kept_by_position_and_split_into_shapes_and_points(rig: Rig)
     assert rig.last.rois == {"layer-1": (("A01",),), "layer-2": (("A01",),)}
 
 
+def test_outlines_and_centres_may_come_from_two_files(rig: Rig) -> None:
+    triangle, spot = ROI("polygon", [[0, 0], [0, 4], [4, 4]]), ROI("point", [[1, 1]])
+    rig.receive(regions(triangle, well="A01", path="outlines"), regions(spot, well="A01", path="centres"))
+    rig.settle()
+    assert [len(rig.scene.rois(layer_id, ("A01",))) for layer_id in rig.viewer.plans] == [1, 1]
+
+
 def test_no_regions_at_all_are_displayed_at_once(rig: Rig) -> None:
     assert rig.receive(regions(well="A01")) == ["displayed"]
     assert rig.viewer.plans == {}

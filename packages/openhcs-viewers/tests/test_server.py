@@ -153,7 +153,7 @@ def test_a_picture_that_cannot_be_written_is_a_typed_error(serve: Callable[..., 
 
 
 def test_an_unknown_command_lists_those_known(serve: Callable[..., Served]) -> None:
-    with pytest.raises(RemoteError, match="no command 'dance'.*layers, screenshot, settle, state"):
+    with pytest.raises(RemoteError, match=r"no command 'dance'.*layers, screenshot, settle, state"):
         serve().client.command("dance")
 
 

@@ -72,7 +72,12 @@ def test_a_colour_picture_is_one_plane_and_a_stack_of_them_is_named() -> None:
 
 def test_how_it_is_shown_can_be_said() -> None:
     handle = show(
-        np.zeros((3, 4), np.uint16), viewer="recording", name="look", colormap="magma", contrast=(10, 20), channel="DAPI"
+        np.zeros((3, 4), np.uint16),
+        viewer="recording",
+        name="look",
+        colormap="magma",
+        contrast=(10, 20),
+        channel="DAPI",
     )
     show(np.zeros((3, 4), np.uint16), viewer=handle, name="cells", kind="labels")
     found = layers(handle)

@@ -209,11 +209,12 @@ def _describe(handle: ViewerHandle) -> dict[str, Any]:
 def survey(handle: ViewerHandle) -> dict[str, Any]:
     """Return what `list` says of a viewer: its ``state`` is ready, starting, busy or silent."""
     found: dict[str, Any] = {**_describe(handle), "state": "silent", "responsive": False, "queued": None}
+    starting = handle.is_starting()  # asked first: it may begin to listen while we wait for its answer
     try:
         pong = handle.ping(timeout=1.0)
         found["queued"] = handle.status()["queued"]
     except ZMQRuntimeError:
-        if handle.is_starting():
+        if starting:
             found["state"] = "starting"
         return found
     busy = pong.ready and pong.app_idle_ms > NO_WINDOW_MOVE * 1000
@@ -255,12 +256,21 @@ def _table(rows: list[tuple[Any, ...]]) -> str:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from openhcs_viewers.launcher import find_viewer
+    from openhcs_viewers.launcher import find_viewer, list_viewers
 
-    handle = find_viewer(options.port, options.kind)
-    found = {**_describe(handle), **handle.status()}
-    _print(options, found, "\n".join(_lines(found)))
-    return OK
+    handles = [handle for handle in list_viewers(options.kind) if options.port in (None, handle.port)]
+    if not handles:
+        find_viewer(options.port, options.kind)  # raises, with those there are
+    found = []
+    for handle in handles:
+        one = survey(handle)
+        try:
+            one.update(handle.status())
+        except ZMQRuntimeError as error:
+            one["error"] = str(error)
+        found.append(one)
+    _print(options, found, "\n\n".join("\n".join(_lines(one)) for one in found))
+    return OK if all("error" not in one for one in found) else FAILED
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

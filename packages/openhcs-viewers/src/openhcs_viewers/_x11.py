@@ -65,7 +65,9 @@ def handshake(display: str, env: Mapping[str, str]) -> str:
                 # A server that refuses may hang up before its reason can be read.
                 ok, text = False, f"it hung up ({error.strerror or error}); is the cookie right?"
             except OSError as error:
-                raise X11Refused(f"the server did not answer within {ANSWER_TIMEOUT:g} s ({error})") from error
+                raise X11Refused(
+                    f"the server did not answer within {ANSWER_TIMEOUT:g} s ({error})"
+                ) from error
         if ok:
             return text
         reason = f"the server refused: {text}" if text else "the server refused"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openhcs_viewers.config import NapariStreamingConfig
 from openhcs_viewers.handle import START_TIMEOUT, ViewerHandle
 from openhcs_viewers.launcher import launch
-from openhcs_viewers.registry import default_port
+from openhcs_viewers.registry import asked_port
 from polystore.backends.napari_stream import NapariStreamingBackend, display_spec
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class NapariStreamVisualizer:
         port = self.napari_port if self.napari_port is not None else streaming.napari_port
         self.handle = launch(
             "napari",
-            port=None if port == default_port("napari") else port,
+            port=asked_port("napari", port),
             host=streaming.napari_host,
             title=self.viewer_title,
             detached=self.persistent,

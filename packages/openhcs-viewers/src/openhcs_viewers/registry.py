@@ -85,3 +85,12 @@ def viewer_class(name: str) -> type[Viewer]:
 def default_port(name: str) -> int:
     """Return the data port that viewer `name` gets when none is asked for."""
     return DEFAULT_PORTS.get(name, OTHER_PORT)
+
+
+def asked_port(name: str, port: int | None) -> int | None:
+    """Return `port`, or None when it is the default of viewer `name`.
+
+    Configurations carry the default port without anybody having typed it: then a stranger who has it is no
+    error, the next free pair will do.
+    """
+    return None if port == default_port(name) else port

@@ -337,8 +337,10 @@ class Scene:
                 if some:
                     args = (image.context, image.key, (), "", kind)
                     placement = self._projection.place(*args, name=image.name, path=image.path)
-                else:  # nothing of that kind any more: clear what an older message left
-                    found = self._projection.find(image.context, image.key, kind, name=image.name)
+                else:  # none of that kind any more: clear what this file's older self left
+                    found = self._projection.find(
+                        image.context, image.key, kind, name=image.name, path=image.path
+                    )
                     if found is None:
                         continue
                     placement = found

@@ -154,6 +154,7 @@ def open_rig() -> Iterator[Callable[..., Rig]]:
 
         def begin(**options: Any) -> Rig:
             rig = Rig(**options)
+            stack.callback(rig.scene.store.close)
             stack.callback(rig.process)
             stack.callback(rig.viewer.close)
             return rig
@@ -179,6 +180,7 @@ def rig(window: Any) -> Iterator[Rig]:
     rig = Rig(window)
     yield rig
     rig.viewer.close()
+    rig.scene.store.close()
     window.layers.clear()
     window.dims.ndisplay = 2
     rig.process()

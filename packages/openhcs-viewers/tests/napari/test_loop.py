@@ -9,9 +9,15 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
 
 SCRIPT = textwrap.dedent(
     """
@@ -80,8 +86,7 @@ def test_another_threads_images_wake_the_window_at_most_once_per_frame(
     images: list[Any] = []
 
     def feed() -> None:
-        for turn in range(300):
-            images.append(rig.send(turn, z=0))
+        images.extend(rig.send(turn, z=0) for turn in range(300))
 
     thread = threading.Thread(target=feed)
     thread.start()
@@ -147,7 +152,7 @@ def test_ten_thousand_updates_leave_nothing_behind(rig: Any) -> None:
     for z in range(3):
         rig.send(z, z=z)
     rig.show()
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    threads, files = threading.active_count(), open_files()
     for turn in range(10_000):
         rig.send(turn, z=turn % 3)
         if turn % 100 == 0:
@@ -156,5 +161,5 @@ def test_ten_thousand_updates_leave_nothing_behind(rig: Any) -> None:
     status = rig.scene.store.status()
     assert status.planes == 3
     assert status.pool_bytes <= 20 * 512
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+    assert (threading.active_count(), open_files()) == (threads, files)
     assert rig.scene.status()["images"]["waiting"] == 0

@@ -36,8 +36,8 @@ def test_all_kinds_of_outlines(rig: Any) -> None:
     np.testing.assert_array_equal(layer.data[0], SQUARE)
     np.testing.assert_array_equal(layer.data[2], [[1, 2], [1, 9], [5, 9], [5, 2]])
     assert layer.data[5].min() == pytest.approx(5.5)  # the second part of the mask, half a pixel around
-    assert list(layer.features["area"])[0] == 16.0
-    assert list(layer.features["area"])[4:] == [18.0, 18.0]
+    areas = list(layer.features["area"])
+    assert (areas[0], areas[4:]) == (16.0, [18.0, 18.0])
     assert rig.canvas()[..., 2].min() == 0  # yellow on white
 
 
@@ -53,8 +53,8 @@ def test_points(rig: Any) -> None:
 def test_regions_are_shown_where_they_belong_and_the_layer_is_never_made_anew(rig: Any) -> None:
     for well, count in (("A01", 2), ("B02", 5), ("C03", 0)):
         rig.send(10, well=well)
-        send(rig, *[ROI("polygon", np.add(SQUARE, n)) for n in range(count)], well=well)
-        send(rig, *[ROI("point", [[n, n]]) for n in range(count)], well=well)
+        send(rig, *[ROI("polygon", np.add(SQUARE, n)) for n in range(count)], well=well, path="outlines")
+        send(rig, *[ROI("point", [[n, n]]) for n in range(count)], well=well, path="centres")
     rig.show()
     image, *layers = list(rig.model.layers)
     for index, count in ((0, 2), (1, 5), (2, 0), (1, 5)):
@@ -65,9 +65,9 @@ def test_regions_are_shown_where_they_belong_and_the_layer_is_never_made_anew(ri
         }
     assert list(rig.model.layers) == [image, *layers]
     rig.move(well=0)
-    send(rig, ROI("polygon", SQUARE), well="A01")
+    send(rig, ROI("polygon", SQUARE), well="A01", path="outlines")
     rig.show()
-    assert {type(layer).__name__: len(layer.data) for layer in layers} == {"Shapes": 1, "Points": 0}
+    assert {type(layer).__name__: len(layer.data) for layer in layers} == {"Shapes": 1, "Points": 2}
 
 
 def test_regions_of_other_positions_cost_napari_nothing(rig: Any) -> None:
@@ -98,8 +98,7 @@ def test_a_layer_without_a_component_is_shown_at_each_of_its_values(rig: Any) ->
 def test_what_the_user_draws_is_there_when_he_comes_back(rig: Any) -> None:
     for well in ("A01", "B02"):
         rig.send(10, well=well)
-        send(rig, ROI("polygon", SQUARE, {"area": 16}), well=well)
-        send(rig, ROI("point", [[1, 1]]), well=well)
+        send(rig, ROI("polygon", SQUARE, {"area": 16}), ROI("point", [[1, 1]]), well=well)
     rig.show()
     shapes, points = rig.layer(1), rig.layer(2)
     shapes.add_ellipses(np.array([[0, 0], [0, 4], [4, 4], [4, 0]]))

@@ -132,6 +132,23 @@ def test_a_projection_is_shown_at_every_z(rig: Any) -> None:
         assert projection._slice.image.raw[0, 0] == 77
 
 
+def test_a_stack_hides_its_projection_unless_the_user_wants_both(rig: Any) -> None:
+    for channel in (1, 2):
+        rig.send(100, channel=channel)
+    rig.show()
+    rig.layer(1).visible = False
+    rig.layer(1).visible = True
+    for channel in (1, 2):
+        rig.send(50, channel=channel, z=1)
+    rig.show()
+    assert [(layer.name, layer.visible) for layer in rig.model.layers] == [
+        ("Step_01_blur_Channel_1", False),
+        ("Step_01_blur_Channel_2", True),
+        ("Step_01_blur_Channel_1_Z_stack", True),
+        ("Step_01_blur_Channel_2_Z_stack", True),
+    ]
+
+
 def test_channels_add_up_and_the_next_step_covers_the_one_before(rig: Any) -> None:
     spec = DisplaySpec(colormap="auto")
     raw = BatchContext(run="run", step_index=0, step_name="raw", display=spec)

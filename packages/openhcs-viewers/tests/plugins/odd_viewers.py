@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from openhcs_viewers.abc import Changes
@@ -29,7 +30,7 @@ class Slow(RecordingViewer):
 
     def open(self, title: str) -> None:
         pause = threading.Event()
-        while not os.path.exists(os.environ["SLOW_VIEWER"]):
+        while not Path(os.environ["SLOW_VIEWER"]).exists():
             pause.wait(0.01)
         super().open(title)
 

@@ -185,7 +185,9 @@ def test_components_outrank_the_name_for_all_or_for_each(viewer: Callable[..., V
     paths = ["A01_s1_w1.tif", "A01_s2_w1.tif"]
     fm = FileManager()
     fm.save_batch([image(), image()], paths, "napari_stream", components={"well": "B07", "channel": "DAPI"})
-    fm.save_batch([image(), image()], paths, "napari_stream", components=[{"z_index": "z003"}, {"timepoint": "t1"}])
+    fm.save_batch(
+        [image(), image()], paths, "napari_stream", components=[{"z_index": "z003"}, {"timepoint": "t1"}]
+    )
     flushed()
     assert [one.image.key for one in there.taken] == [
         ImageKey(well="B07", field=1, channel="DAPI"),
@@ -231,7 +233,10 @@ def test_labels_and_contrast_can_be_given_for_each(viewer: Callable[..., Viewer]
         contrast=[(np.float32(0), 5), None],
     )
     flushed()
-    assert [(one.image.kind, one.image.contrast) for one in there.taken] == [("image", (0.0, 5.0)), ("labels", None)]
+    assert [(one.image.kind, one.image.contrast) for one in there.taken] == [
+        ("image", (0.0, 5.0)),
+        ("labels", None),
+    ]
 
 
 def test_regions_travel_as_such(viewer: Callable[..., Viewer]) -> None:
@@ -241,7 +246,9 @@ def test_regions_travel_as_such(viewer: Callable[..., Viewer]) -> None:
     backend.save_batch([rois, rois[0], []], ["A01_s1_w1.roi.zip", "A01_s2_w1_rois.zip", "A01_s3_w1.tif"])
     flushed()
     assert [rois_from_wire(one.image.rois or []) for one in there.taken] == [rois, rois[:1], []]
-    assert [one.image.key for one in there.taken] == [ImageKey(well="A01", field=at, channel=1) for at in (1, 2, 3)]
+    assert [one.image.key for one in there.taken] == [
+        ImageKey(well="A01", field=at, channel=1) for at in (1, 2, 3)
+    ]
     assert {one.image.kind for one in there.taken} == {"rois"}
 
 
@@ -253,7 +260,12 @@ def test_regions_travel_as_such(viewer: Callable[..., Viewer]) -> None:
     [
         ({"count": 3}, "A01_s2_w1.tif", UnsupportedArrayError, "'A01_s2_w1.tif'.*dict is no array"),
         ("a,b\n1,2", "A01_s2_w1.tif", UnsupportedArrayError, "str is no array"),
-        (np.zeros((3, 3)), "results.csv", UnsupportedArrayError, "'results.csv' is a table or text.*save it to disk"),
+        (
+            np.zeros((3, 3)),
+            "results.csv",
+            UnsupportedArrayError,
+            "'results.csv' is a table or text.*save it to disk",
+        ),
         (np.array([{}]), "A01_s2_w1.tif", UnsupportedArrayError, "Python objects"),
         (np.zeros(3, "U4"), "A01_s2_w1.tif", UnsupportedArrayError, "text is no image"),
         ([image(), 3], "A01_s2_w1.tif", UnsupportedArrayError, "list is no array"),
@@ -285,7 +297,9 @@ def test_what_cannot_be_shown_is_refused_with_its_neighbours_unsent(
         ({"compression": "lzw"}, TypeError, "knows no option 'compression'"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], error: type[Exception], text: str) -> None:
+def test_options_that_do_not_fit_are_refused(
+    options: dict[str, Any], error: type[Exception], text: str
+) -> None:
     with pytest.raises(error, match=text):
         NapariStreamingBackend().save_batch([image(), image()], ["A01_s1_w1.tif", "A01_s2_w1.tif"], **options)
 
@@ -335,7 +349,9 @@ def test_two_backends_in_two_file_managers_work_side_by_side(viewer: Callable[..
     managers = []
     for port, colormap in ((5600, "red"), (5601, "blue")):
         fm = FileManager()
-        fm.mount("napari_stream", NapariStreamingBackend(Endpoint(data_port=port), config=Config(9999, colormap)))
+        fm.mount(
+            "napari_stream", NapariStreamingBackend(Endpoint(data_port=port), config=Config(9999, colormap))
+        )
         managers.append(fm)
     for fm in managers:
         fm.save_batch([image()], ["A01_s1_w1.tif"], "napari_stream")
@@ -359,13 +375,17 @@ def test_all_backends_of_a_process_share_one_sender(viewer: Callable[..., Viewer
 def test_equal_settings_make_one_context(viewer: Callable[..., Viewer]) -> None:
     there = viewer()
     for _ in range(3):
-        NapariStreamingBackend().save(image(), "A01_s1_w1.tif", step_index=1, step_name="same", config=Config(5555))
+        NapariStreamingBackend().save(
+            image(), "A01_s1_w1.tif", step_index=1, step_name="same", config=Config(5555)
+        )
     flushed()
     assert len({id(one.image.context) for one in there.taken}) == 1
 
 
 def test_it_can_be_sent_to_workers() -> None:
-    backend = NapariStreamingBackend(Endpoint(data_port=5700), config=Config(), run="r", policy="block", deadline=3.0)
+    backend = NapariStreamingBackend(
+        Endpoint(data_port=5700), config=Config(), run="r", policy="block", deadline=3.0
+    )
     again = ForkingPickler.loads(ForkingPickler.dumps(backend))
     assert again.endpoint_for() == Endpoint(data_port=5700)
     assert vars(again) == vars(backend)

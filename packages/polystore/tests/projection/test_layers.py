@@ -196,6 +196,22 @@ def test_stacks_and_projections_of_one_channel_are_two_layers(
     assert names(projection) == expected
 
 
+def test_a_stack_hides_the_projection_of_its_channel_whichever_came_first() -> None:
+    projection = LayerProjection()
+    place(projection, channel=1)
+    place(projection, channel=2, z=1)
+    place(projection, channel=1, z=1)
+    place(projection, channel=2)
+    place(projection, channel=3)
+    assert [(plan.visible, plan.hides) for plan in projection.layers()] == [
+        (True, ()),
+        (True, ()),
+        (True, ("layer-1",)),
+        (False, ()),
+        (True, ()),
+    ]
+
+
 def test_declared_values_are_sliders_from_the_start() -> None:
     projection = LayerProjection()
     assert projection.declare({"well": ["B2", "A1"], "site": [1]})
@@ -422,6 +438,7 @@ def test_regions_have_layers_without_size_or_dtype() -> None:
     assert projection.find(Context(), key(well="A01"), "shapes") == Placement("layer-1", ("A01",))
     assert projection.find(Context(), key(well="A02"), "points") is None
     assert projection.find(Context(run="other"), key(well="A01"), "shapes") is None
+    assert projection.find(Context(), key(well="A01"), "shapes", path="another") is None
 
 
 KEYS = st.builds(

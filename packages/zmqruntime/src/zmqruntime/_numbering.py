@@ -47,7 +47,7 @@ def decode_numbered(data: bytes) -> Numbered:
     """
     try:
         message = _decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"not a broadcast: {error}") from error
     if message.seq < 1:
         raise ProtocolError(f"broadcasts are numbered from 1, not {message.seq}")

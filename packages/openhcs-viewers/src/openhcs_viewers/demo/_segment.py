@@ -37,11 +37,19 @@ def threshold(smooth: NDArray[np.float32]) -> float:
     return max(otsu, middle + 8.0 * noise)
 
 
-def weighted_median(values: NDArray[Any], weights: NDArray[Any]) -> float:
-    """The value with half of the weight on either side."""
-    order = np.argsort(values)
-    rank = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(rank, rank[-1] / 2)])
+def typical_radius(mask: NDArray[np.bool_]) -> float:
+    """The radius of a typical blob in pixels, 0 without any.
+
+    The median over blobs weighted by their size: neither specks of noise nor one large clump have much of a say.
+    """
+    from scipy import ndimage
+
+    blobs, count = ndimage.label(mask)
+    if count == 0:
+        return 0.0
+    radii = np.sort(ndimage.maximum(ndimage.distance_transform_edt(mask), blobs, np.arange(1, count + 1)))
+    rank = np.cumsum(radii)
+    return float(radii[np.searchsorted(rank, rank[-1] / 2)])
 
 
 def split(smooth: NDArray[np.float32], mask: NDArray[np.bool_], radius: float) -> NDArray[np.int64]:
@@ -53,7 +61,7 @@ def split(smooth: NDArray[np.float32], mask: NDArray[np.bool_], radius: float) -
     """
     from scipy import ndimage
 
-    hills = -ndimage.gaussian_laplace(np.sqrt(np.clip(smooth, 0.0, None)), 0.62 * radius)
+    hills = -ndimage.gaussian_laplace(np.sqrt(np.clip(smooth, 0.0, None)), 0.72 * radius)
     mask = ndimage.binary_fill_holes(mask & (hills > 0))
     near = 2 * max(1, round(0.7 * radius)) + 1
     peaks = np.flatnonzero((mask & (hills == ndimage.maximum_filter(hills, size=near))).ravel())
@@ -113,4 +121,6 @@ def stands_out(
     around = np.bincount(owner, smooth[ring], count) / np.maximum(pixels, 1)
     squares = np.bincount(owner, smooth[ring] ** 2, count) / np.maximum(pixels, 1)
     spread = np.sqrt(np.clip(squares - around**2, 0.0, None))
-    return (pixels < radius) | ((inside > 1.5 * around) & (inside > around + 3.0 * spread))
+    # In a crowd the surroundings are uneven, but then a cell is far brighter than they are.
+    clear = (inside > 2.5 * around) | ((inside > 1.5 * around) & (inside > around + 3.0 * spread))
+    return (pixels < radius) | clear

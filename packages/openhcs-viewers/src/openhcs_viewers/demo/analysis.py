@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openhcs_viewers.demo._segment import split, stands_out, threshold, weighted_median
+from openhcs_viewers.demo._segment import split, stands_out, threshold, typical_radius
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +66,8 @@ def label_cells(
 ) -> NDArray[np.uint16]:
     """Return an image in which every cell has a number of its own, from 1; 0 is background.
 
-    Smooth, threshold (Otsu, but never within the noise), fill, and cut touching cells apart where the distance to the
-    border has a waist. The typical size is taken from the image, so nuclei and beads need no setting.
+    Smooth, threshold (Otsu, but never within the noise), and cut touching cells apart where a blob detector sees two.
+    The typical size is taken from the image, so nuclei and beads need no setting.
 
     Parameters
     ----------
@@ -87,12 +87,12 @@ def label_cells(
 
     smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma)
     mask = ndimage.binary_opening(smooth > threshold(smooth))
-    blobs, count = ndimage.label(mask)
-    if count == 0:
+    radius = typical_radius(mask)
+    if radius == 0:
         return np.zeros(image.shape, np.uint16)
-    radii = ndimage.maximum(ndimage.distance_transform_edt(mask), blobs, np.arange(1, count + 1))
-    # Weighted by size: neither specks of noise nor one large clump have much of a say in what is typical.
-    radius = max(2.0, weighted_median(radii, radii))
+    # A bright cell's halo is over the threshold, too: measured again where it has 0.4 of its brightness.
+    peak = ndimage.maximum_filter(smooth, size=2 * round(radius) + 1)
+    radius = max(2.0, typical_radius(mask & (smooth > 0.4 * peak)) or radius)
     labels = split(smooth, mask, radius)
     areas = np.bincount(labels.ravel())
     smallest = max(8, round(0.2 * np.pi * radius**2)) if min_area is None else min_area

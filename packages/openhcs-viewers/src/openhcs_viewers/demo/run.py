@@ -43,7 +43,7 @@ DEFAULT_OUT = Path("out") / "demo"
 
 STEPS = (
     Step("load"),
-    Step("subtract", subtract_background),
+    Step("clean", subtract_background),
     Step("cells", cell_counting_cpu, StepKind.COUNT, backend="disk"),
 )
 """The demo's pipeline."""

@@ -28,6 +28,10 @@ POINT_SIZE = 8
 EDGE_WIDTH = 2
 """Width of an outline in pixels."""
 
+LABEL_OPACITY = 0.45
+"""Lets the cell show through its label: napari's own 0.7 hides nuclei. Outlines would hide still less, but finding
+them takes 5 ms for a plane of 512 x 512 and 100 ms for one of 2048 x 2048."""
+
 _warned: set[str] = set()
 
 
@@ -59,15 +63,17 @@ class ShownLayer:
         What fills it; None for pictures.
     plan
         As last told.
-    contrast_is_users
-        The user chose the display range; it is his from then on.
+    contrast_is_users, visible_is_users
+        The user chose the display range, or showed or hid the layer; it is his from then on.
     """
 
     def __init__(self, plan: LayerPlan, layer: Any, planes: Planes | None, scene: Scene) -> None:
         self.plan = plan
         self.layer = layer
         self.planes = planes
-        self.contrast_is_users = False
+        self.contrast_is_users = self.visible_is_users = False
+        self._hiding = False
+        layer.events.visible.connect(self._on_visible)
         self.rois = RoiFiller(layer, plan, scene, EDGE_WIDTH) if planes is None else None
         if plan.kind == "image":
             self._contrast = tuple(layer.contrast_limits)
@@ -85,11 +91,21 @@ class ShownLayer:
         """Have napari look at the array's size again, shown or hidden, without reading anything."""
         self.layer._clear_extent()
 
+    def hide(self) -> None:
+        """Show the layer no longer, unless the user wanted to see it or hid it himself."""
+        if self.layer.visible and not self.visible_is_users:
+            self._hiding = True
+            self.layer.visible = False
+            self._hiding = False
+
     def set_contrast(self, limits: tuple[float, float]) -> None:
         """Show another range, unless the user chose one."""
         if not self.contrast_is_users and tuple(self.layer.contrast_limits) != limits:
             self._contrast = limits
             self.layer.contrast_limits = limits
+
+    def _on_visible(self, _event: Any = None) -> None:
+        self.visible_is_users |= not self._hiding
 
     def _on_contrast(self, _event: Any = None) -> None:
         if tuple(self.layer.contrast_limits) != tuple(self._contrast):
@@ -98,7 +114,7 @@ class ShownLayer:
 
 def make_layer(plan: LayerPlan, planes: Planes | None) -> Any:
     """A napari layer for a plan, not yet in any viewer."""
-    common: dict[str, Any] = {"name": plan.name, "metadata": _metadata(plan)}
+    common: dict[str, Any] = {"name": plan.name, "metadata": _metadata(plan), "visible": plan.visible}
     if planes is None:
         scale = plan.scale or (1.0, 1.0)
         if plan.kind == "points":
@@ -123,7 +139,7 @@ def make_layer(plan: LayerPlan, planes: Planes | None) -> Any:
     common["scale"] = layer_scale(plan, planes)
     common["multiscale"] = False
     if plan.kind == "labels":
-        return layers.Labels(planes, projection_mode="none", **common)
+        return layers.Labels(planes, projection_mode="none", opacity=LABEL_OPACITY, **common)
     return layers.Image(
         planes,
         rgb=plan.rgb,

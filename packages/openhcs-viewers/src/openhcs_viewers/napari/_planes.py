@@ -75,11 +75,11 @@ class Planes:
 
     def __getitem__(self, key: Any) -> Any:
         lead, rest = self._split(key)
+        if any(isinstance(one, np.ndarray) for one in (*lead, *rest)):
+            return self._fancy(lead, rest)
         if all(isinstance(one, int) for one in lead):
             plane = self._plane(lead)
             return plane[rest] if any(one != _ALL for one in rest) else plane
-        if any(isinstance(one, np.ndarray) for one in (*lead, *rest)):
-            return self._fancy(lead, rest)
         ranges = [range(*one.indices(n)) if isinstance(one, slice) else (one,) for one, n in self._each(lead)]
         planes = [self._plane(index)[rest] for index in product(*ranges)]
         shape = [len(some) for some, one in zip(ranges, lead, strict=True) if isinstance(one, slice)]

@@ -224,6 +224,9 @@ class NapariViewer(Viewer):
             with self._camera.kept(), self._sliders.held():
                 layers.insert(at, layer)
         self._shown[plan.layer_id] = shown
+        for hidden in plan.hides:
+            if hidden in self._shown:
+                self._shown[hidden].hide()
         if selected is not None:
             selection.active = selected  # the user may be painting there
         if shown.rois is not None:

@@ -267,7 +267,7 @@ class StreamBackend(StreamingBackend):
             return
         self._strangers += 1
         logger.warning(
-            "no file-name parser knows %r: it is shown under its step and the name %r; give components= or add a parser "
+            "no file-name parser knows %r: it is shown under its step and as %r; give components= or add a parser "
             "(further names like it are not reported)",
             path,
             name,

@@ -63,5 +63,10 @@ class Group:
     components: tuple[Component, ...]
     order: tuple[int, ...]
     note: str  # told apart from a sibling with other sliders
+    siblings: list[Group]  # those with the same name but for that, this one included
     layers: dict[Any, Layer] = field(default_factory=dict)
     held: dict[Position, tuple[Layer, str, str]] = field(default_factory=dict)  # layer, producer, path
+
+    def is_part_of(self, other: Group) -> bool:
+        """Whether the other one has the same sliders and more."""
+        return set(self.components) < set(other.components)

@@ -75,7 +75,7 @@ class LayerProjection:
         self._steps: dict[Context, Step] = {}
         self._runs: dict[str, int] = {}
         self._groups: dict[Any, Group] = {}
-        self._siblings: dict[Any, tuple[Component, ...]] = {}
+        self._siblings: dict[Any, list[Group]] = {}
         self._composites: dict[Any, int] = {}
         self._lit: set[int] = set()
         self._layers: dict[str, Layer] = {}
@@ -190,15 +190,19 @@ class LayerProjection:
             layer.frozen = None
         return Placement(layer.layer_id, position, changed, replaces)
 
-    def find(self, context: Context, key: ImageKey, kind: str, *, name: str = "") -> Placement | None:
-        """Where a plane of that kind stands now, or None; makes nothing."""
+    def find(
+        self, context: Context, key: ImageKey, kind: str, *, name: str = "", path: str = ""
+    ) -> Placement | None:
+        """Where the plane of that kind stands that came from `path`, or None; makes nothing."""
         step = self._step(context)
         group = self._groups.get(self._group_key(step, key, kind, name)[0])
         if group is None:
             return None
         position = tuple([value for value in values_of(key, group.components) if value is not None])
         held = group.held.get(position)
-        return Placement(held[0].layer_id, position) if held and not held[0].gone else None
+        if held is None or held[0].gone or held[2] != path:
+            return None
+        return Placement(held[0].layer_id, position)
 
     def remove(self, layer_id: str, reason: str) -> None:
         """Forget a layer: further planes for it are refused for that reason, until another run makes it
@@ -238,7 +242,7 @@ class LayerProjection:
         group = self._groups.get(group_key)
         if group is None:
             family, components = group_key
-            first = self._siblings.setdefault(family, components)
+            siblings = self._siblings.setdefault(family, [])
             mixed = tuple(v for w, v in zip(step.layered, layered, strict=True) if w is not Component.CHANNEL)
             composite = (step.run, step.index, step.name, part, step.layered, mixed)
             number = self._composites.setdefault(composite, len(self._composites))
@@ -250,8 +254,10 @@ class LayerProjection:
                 layered=layered,
                 components=components,
                 order=(step.run_number, depth, number, KINDS.index(kind)),
-                note=difference(first, components),
+                note=difference(siblings[0].components, components) if siblings else "",
+                siblings=siblings,
             )
+            siblings.append(group)
         else:
             group.step = step  # the newest display spec of the step holds for layers made from now on
         return group, position
@@ -289,6 +295,8 @@ class LayerProjection:
             rgb=bool(dtype) and is_rgb(shape, np.dtype(dtype)),
             colormap=channel_colormap(step.spec.colormap, key.channel),
             base=old.plan.base if old else composite not in self._lit,
+            visible=group.kind != "image" or not any(group.is_part_of(other) for other in group.siblings),
+            hides=self._hidden_by(group),
             order=old.plan.order if old else group.order,
             scale=step.spec.scale,
             run=step.run,
@@ -302,6 +310,13 @@ class LayerProjection:
         layer = group.layers[variant] = Layer(group, plan)
         self._layers[plan.layer_id] = self._names[name] = layer
         return layer, frozenset({"replaced"}) if old else _NEW_LAYER
+
+    def _hidden_by(self, group: Group) -> tuple[str, ...]:
+        """The layers of a group's siblings that have less sliders than it: projections of the same channel."""
+        if group.kind != "image":
+            return ()
+        fewer = [other for other in group.siblings if other.is_part_of(group)]
+        return tuple(layer.layer_id for other in fewer for layer in other.layers.values() if not layer.gone)
 
     def _new_name(
         self, group: Group, key: ImageKey, variant: Any, shape: tuple[int, ...]

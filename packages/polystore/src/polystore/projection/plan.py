@@ -88,6 +88,11 @@ class LayerPlan:
     base
         True for the first image layer of its group: it covers what is below. The others (the other channels
         of the same step) add their light to it.
+    visible
+        False for a projection beside the stack of the same channel: both at once would add up.
+    hides
+        Layers to hide for the same reason, unless the user touched their visibility: the stack came after its
+        projection.
     order
         Sorts layers from bottom to top: run, step, group, kind.
     scale
@@ -107,6 +112,8 @@ class LayerPlan:
     colormap: str = "gray"
     contrast: tuple[float, float] | None = None
     base: bool = True
+    visible: bool = True
+    hides: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
     scale: tuple[float, float] | None = None
     run: str = ""

@@ -201,7 +201,7 @@ def decode_batch(body: Any) -> ImageBatch:
     """
     try:
         return _decode_batch(body)
-    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:  # ValueError: no UTF-8
         raise PayloadError(f"not an image batch: {error}") from error
 
 
@@ -239,7 +239,7 @@ def decode_as(kind: type[Any], body: bytes) -> Any:
     """
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:  # ValueError: no UTF-8
         raise PayloadError(f"not a {kind.__name__}: {error}") from error
 
 
