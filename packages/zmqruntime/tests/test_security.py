@@ -22,7 +22,7 @@ from zmqruntime.discovery import free_endpoint
 from zmqruntime.errors import InsecureBindError, KeyFileError, RequestTimeout
 from zmqruntime.messages import Ping, encode_control
 from zmqruntime.security import KeyPair, ServerKeys, check_key, read_public_key, require_key_for
-from zmqruntime.sockets import make_socket
+from zmqruntime.sockets import Curve, connect, make_socket
 from zmqruntime.stream_sender import StreamSender
 from zmqruntime.testing import BytesEncoder, EchoServer, echo_process, start_port, wait_until
 
@@ -205,6 +205,18 @@ def test_control_channel(endpoint: Endpoint, listed: bool) -> None:
             with ControlClient(endpoint, timeout=5, **peer) as client:
                 assert client.ping().pid == os.getpid()
         assert not server.shutdown_requested, "nothing of a refused peer was delivered"
+
+
+def test_a_refused_client_never_waits_longer_than_it_said(endpoint: Endpoint) -> None:
+    """ZeroMQ gives a refused connection up; sending on it then has nowhere to go."""
+    with servers(endpoint, True):
+        sock = make_socket(zmq.REQ)
+        connect(sock, endpoint.control_url, Curve(keys=OTHER, server_key=SERVER.public))
+        wait_until(lambda: not sock.poll(0, zmq.POLLOUT), message="the refusal to arrive")
+        with ControlClient(endpoint, timeout=SHORT) as client:
+            client._sock = sock
+            with pytest.raises(RequestTimeout):
+                client.ping()
 
 
 @pytest.mark.parametrize("listed", [False, True])

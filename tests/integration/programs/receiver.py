@@ -50,6 +50,9 @@ class Checker(ZMQServer):
             image = self.waiting.get()
             if self.delay:
                 pause.wait(self.delay)
+            if image.peer.name == "fuzz":  # well formed by chance, with nothing to compare
+                image.finish("superseded")
+                continue
             expected = int(image.key.t) % 60000
             if image.array is not None:
                 copy = image.array.copy()

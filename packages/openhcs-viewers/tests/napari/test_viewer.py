@@ -143,8 +143,8 @@ def test_a_stack_hides_its_projection_unless_the_user_wants_both(rig: Any) -> No
     rig.show()
     assert [(layer.name, layer.visible) for layer in rig.model.layers] == [
         ("Step_01_blur_Channel_1", False),
-        ("Step_01_blur_Channel_2", True),
         ("Step_01_blur_Channel_1_Z_stack", True),
+        ("Step_01_blur_Channel_2", True),
         ("Step_01_blur_Channel_2_Z_stack", True),
     ]
 

@@ -203,12 +203,12 @@ def test_a_stack_hides_the_projection_of_its_channel_whichever_came_first() -> N
     place(projection, channel=1, z=1)
     place(projection, channel=2)
     place(projection, channel=3)
-    assert [(plan.visible, plan.hides) for plan in projection.layers()] == [
-        (True, ()),
-        (True, ()),
-        (True, ("layer-1",)),
-        (False, ()),
-        (True, ()),
+    assert [(plan.visible, plan.hides, plan.base) for plan in projection.layers()] == [
+        (True, (), True),
+        (True, (), False),
+        (True, ("layer-1",), True),
+        (False, (), False),
+        (True, (), False),
     ]
 
 

@@ -100,8 +100,14 @@ class ControlClient:
                 connect(self._sock, self._url, self._curve)
             sock = self._sock
             end = time.monotonic() + wait
-            sock.send(encode_control(message))
-            if not sock.poll(max(0, int((end - time.monotonic()) * 1000))):
+            try:
+                # A server that refuses our key makes ZeroMQ give the connection up: without a limit
+                # the next send would wait for ever.
+                sock.send(encode_control(message))
+                answered = bool(sock.poll(max(0, int((end - time.monotonic()) * 1000))))
+            except zmq.Again:
+                answered = False
+            if not answered:
                 self._drop()
                 raise RequestTimeout(
                     f"no answer from {self._url} within {wait:g} s: nobody listens there, it hangs, or a key is missing"

@@ -12,7 +12,8 @@ What each choice gives:
   let in, whatever else they know. Each client needs a `KeyPair` of its own.
 
 A peer that is refused sees no error: ZeroMQ closes its connection, nothing it sends is delivered, and its
-requests time out.
+requests time out. A client that is not on the list is not tried again by ZeroMQ either: once it is on it,
+make a new client.
 """
 
 from __future__ import annotations

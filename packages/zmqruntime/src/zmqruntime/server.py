@@ -359,6 +359,8 @@ class ZMQServer(StreamHandler):
             except ProtocolError as error:
                 self._garbage += 1
                 self._replies.append((envelope, Error("protocol", str(error)[:500], "see docs/protocol.md")))
+            except RemoteError as error:
+                self._replies.append((envelope, _error(error)))  # an answer, no accident
             except Exception as error:
                 # The application's boundary: a request must never go without an answer.
                 logger.exception("a control request failed")

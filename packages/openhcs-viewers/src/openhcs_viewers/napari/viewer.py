@@ -205,21 +205,24 @@ class NapariViewer(Viewer):
             failed[plan.layer_id] = f"{type(error).__name__}: {error}"
 
     def _create(self, plan: LayerPlan) -> None:
-        from openhcs_viewers.napari._layers import ShownLayer, insertion_index, make_layer
+        from openhcs_viewers.napari._layers import ShownLayer, insertion_index, make_layer, selection_kept
         from openhcs_viewers.napari._planes import Planes
 
         vector = plan.kind in ("shapes", "points")
         planes = None if vector else Planes(self.scene.store, plan, self._sliders.axes)
         first = self._first_position(plan)
         self._sliders.remember(dict(zip(plan.components, first, strict=False)))
-        layers, selection = self._model.layers, self._model.layers.selection
-        selected = selection.active
+        layers = self._model.layers
         orders = {id(one.layer): one.plan.order for one in self._shown.values()}
         layer = make_layer(plan, planes)
         shown = ShownLayer(plan, layer, planes, self.scene)
         at = insertion_index(plan.order, [orders.get(id(one)) for one in layers])
+        for hidden in plan.hides:  # it takes the place of what it hides
+            if hidden in self._shown:
+                at = layers.index(self._shown[hidden].layer) + 1
         if len(layers):
-            layers.insert(at, layer)
+            with selection_kept(layers):
+                layers.insert(at, layer)
         else:
             with self._camera.kept(), self._sliders.held():
                 layers.insert(at, layer)
@@ -227,8 +230,6 @@ class NapariViewer(Viewer):
         for hidden in plan.hides:
             if hidden in self._shown:
                 self._shown[hidden].hide()
-        if selected is not None:
-            selection.active = selected  # the user may be painting there
         if shown.rois is not None:
             shown.rois.fill(self._sliders.position, anew=True)
 

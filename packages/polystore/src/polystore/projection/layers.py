@@ -283,7 +283,7 @@ class LayerProjection:
     ) -> tuple[Layer, frozenset[str]]:
         step = group.step
         name, old = self._new_name(group, key, variant, shape)
-        composite = group.order[2]
+        composite, hides = group.order[2], self._hidden_by(group)
         self._count += 0 if old else 1
         plan = LayerPlan(
             layer_id=old.layer_id if old else f"layer-{self._count}",
@@ -294,9 +294,9 @@ class LayerProjection:
             dtype=dtype,
             rgb=bool(dtype) and is_rgb(shape, np.dtype(dtype)),
             colormap=channel_colormap(step.spec.colormap, key.channel),
-            base=old.plan.base if old else composite not in self._lit,
+            base=old.plan.base if old else self._is_base(composite, hides),
             visible=group.kind != "image" or not any(group.is_part_of(other) for other in group.siblings),
-            hides=self._hidden_by(group),
+            hides=hides,
             order=old.plan.order if old else group.order,
             scale=step.spec.scale,
             run=step.run,
@@ -310,6 +310,10 @@ class LayerProjection:
         layer = group.layers[variant] = Layer(group, plan)
         self._layers[plan.layer_id] = self._names[name] = layer
         return layer, frozenset({"replaced"}) if old else _NEW_LAYER
+
+    def _is_base(self, composite: int, hides: tuple[str, ...]) -> bool:
+        # A stack that hides the projection everything else of the step lies on takes its part.
+        return composite not in self._lit or any(self._layers[layer_id].plan.base for layer_id in hides)
 
     def _hidden_by(self, group: Group) -> tuple[str, ...]:
         """The layers of a group's siblings that have less sliders than it: projections of the same channel."""
