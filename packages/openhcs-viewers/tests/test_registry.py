@@ -58,6 +58,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_extra_of_a_built_in_viewer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "napari", None)
+    monkeypatch.delitem(sys.modules, "napari.viewer", raising=False)
     VIEWERS.register("napari", "napari.viewer:Viewer", replace=True)
     try:
         with pytest.raises(MissingExtraError, match=r"pip install 'openhcs-viewers\[napari\]'"):

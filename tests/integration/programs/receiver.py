@@ -1,10 +1,11 @@
 """A viewer's end without a viewer: checks the pattern in every image, counts, and ends when asked.
 
-``receiver.py PORT TORN_FILE [DELAY_MS]``; a line is written to TORN_FILE for every image that is not what it says.
+``receiver.py ENDPOINT TORN_FILE [DELAY_MS]``; a line is written to TORN_FILE for every image that is not what it says.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import queue
@@ -44,6 +45,20 @@ class Checker(ZMQServer):
     def status(self) -> dict[str, Any]:
         return {"taken": self.taken, "wrong": self.wrong, "waiting": self.waiting.qsize()}
 
+    def command(self, name: str, params: dict[str, Any]) -> Any:
+        if name != "held":
+            return super().command(name, params)
+        for _ in range(3):
+            gc.collect()
+        with open("/proc/self/maps") as maps:
+            mappings = sum(1 for _ in maps)
+        return {
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "mappings": mappings,
+            "blocks": sys.getallocatedblocks(),
+            "threads": threading.active_count(),
+        }
+
     def work(self) -> None:
         pause = threading.Event()
         while True:
@@ -69,7 +84,7 @@ class Checker(ZMQServer):
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     delay = float(sys.argv[3]) / 1000 if len(sys.argv) > 3 else 0.0
-    server = Checker(Endpoint(data_port=int(sys.argv[1])), sys.argv[2], delay)
+    server = Checker(Endpoint.parse(sys.argv[1]), sys.argv[2], delay)
     threading.Thread(target=server.work, daemon=True).start()
     server.start()
     server.set_ready()

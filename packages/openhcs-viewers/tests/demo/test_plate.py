@@ -148,6 +148,10 @@ class TestNoPlate:
         with pytest.raises(PlateError, match=r"a\.tif' is a file; give the folder"):
             read_plate(tmp_path / "a.tif")
 
+    def test_a_number(self) -> None:
+        with pytest.raises(PlateError, match="plate 123 is no path: give that of"):
+            read_plate(123)  # type: ignore[arg-type]
+
     def test_empty(self, tmp_path: Path) -> None:
         with pytest.raises(PlateError, match="is empty; give the folder"):
             read_plate(tmp_path)

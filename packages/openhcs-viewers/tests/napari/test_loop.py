@@ -52,16 +52,20 @@ SCRIPT = textwrap.dedent(
     viewer.open("loop")
     threading.Thread(target=lambda: scene.receive([Image(1), Image(2)]), daemon=True).start()
     beats = []
+    if "close" in sys.argv:
+        from qtpy.QtCore import QTimer
+
+        QTimer.singleShot(1000, viewer._model.window._qt_window.close)
     viewer.run(viewer.pump, lambda: beats.append(1))
     print("ended", len(beats) > 0, flush=True)
     """
 )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_an_idle_window(number: signal.Signals) -> None:
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, "close"])
+def test_an_idle_window_is_ended_by_a_signal_or_by_its_user(end: Any) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT],
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(end)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,7 +74,8 @@ def test_a_signal_ends_an_idle_window(number: signal.Signals) -> None:
     with child:
         try:
             assert [child.stdout.readline() for _ in range(2)] == ["displayed\n"] * 2
-            os.kill(child.pid, number)
+            if end != "close":
+                os.kill(child.pid, end)
             out, errors = child.communicate(timeout=30)
         finally:
             child.kill()

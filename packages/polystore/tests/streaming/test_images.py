@@ -289,6 +289,16 @@ def test_sending_says_how_long_it_held_the_pipeline(rig: Any) -> None:
     assert all(0 < value < 1000 for value in sender.block_ms)
 
 
+def test_of_how_long_it_held_the_pipeline_only_the_last_calls_are_kept(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polystore.streaming.sender._BLOCK_TIMES", 4)
+    sender = rig.sender(attach=False, policy="drop")
+    for deadline in (0, 0, 0.2, 0, 0.1, 0):
+        sender._stream._stalled = False  # so that each call waits anew
+        sender.send([StreamItem(BIG)], deadline=deadline)
+    assert [value > 90 for value in sender.block_ms] == [True, False, True, False]
+    assert sender.block_ms[0] > 190
+
+
 # --------------------------------------------------------------------------- little or no shared memory
 
 

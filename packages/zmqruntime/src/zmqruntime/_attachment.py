@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 _HELLO_EVERY = 0.25
 """Seconds between two hellos to a receiver that has not answered; four times that after a refusal."""
 
+_BURST_SECONDS = 5.0
+"""Refusals for the same reason no further apart than this are one burst, and one line in the log."""
+
 _EAGER_SECONDS = 5.0
 """So long a missing receiver is looked for every few milliseconds; later a few times a second."""
 
@@ -107,6 +110,7 @@ class Attachment:
         self._death: select.poll | None = None
         self._heard = self._asked = self._helloed = 0.0
         self._since = time.monotonic()
+        self._reason = ("", 0.0)
 
     @property
     def has_link(self) -> bool:
@@ -196,7 +200,7 @@ class Attachment:
                     return
                 self._open()
         elif type(message) is Failed:
-            logger.warning("%s refused item %d: %s", self.endpoint, message.seq, message.message)
+            self._refused_item(message)
         elif type(message) is Refused:
             self._refusal(message)
 
@@ -245,6 +249,15 @@ class Attachment:
         self._owner.on_open(*self._window)
         if _faults.armed:
             _faults.fault_point("sender.attached")
+
+    def _refused_item(self, message: Failed) -> None:
+        # One line per reason and burst: a closed window refuses a whole plate for the same one.
+        now = time.monotonic()
+        if message.message == self._reason[0] and now - self._reason[1] < _BURST_SECONDS:
+            logger.debug("%s refused item %d: %s", self.endpoint, message.seq, message.message)
+        else:
+            logger.warning("%s refused item %d: %s", self.endpoint, message.seq, message.message)
+        self._reason = (message.message, now)
 
     def _refusal(self, message: Refused) -> None:
         text = f"{self.endpoint} refused this sender: {message.message}"

@@ -103,6 +103,7 @@ class ControlClient:
             try:
                 # A server that refuses our key makes ZeroMQ give the connection up: without a limit
                 # the next send would wait for ever.
+                sock.setsockopt(zmq.SNDTIMEO, max(0, int(wait * 1000)))
                 sock.send(encode_control(message))
                 answered = bool(sock.poll(max(0, int((end - time.monotonic()) * 1000))))
             except zmq.Again:

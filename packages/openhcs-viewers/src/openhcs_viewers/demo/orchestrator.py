@@ -146,8 +146,8 @@ class PipelineOrchestrator:
         """
         refuse_second_copy()
         begin = time.perf_counter()
-        targets = (*self._launch(), *self.viewers)
         plates = self._read()
+        targets = (*self._launch(), *self.viewers)
         job = self._job(plates, targets)
         fields = _in_order(plates, job)
         from openhcs_viewers.demo import _worker

@@ -175,6 +175,8 @@ def read_plate(folder: str | os.PathLike[str], filemanager: FileManager | None =
     from polystore import FileManager
     from polystore.microscopes import identify
 
+    if not isinstance(folder, str | os.PathLike):
+        raise PlateError(f"plate {folder!r} is no path: give that of an acquisition's folder")
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"

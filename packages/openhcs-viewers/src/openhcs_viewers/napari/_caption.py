@@ -53,8 +53,11 @@ class Caption:
             self._put()
 
     def stop(self) -> None:
-        """Take the text away and show none any more."""
+        """Change nothing any more."""
         self._timer.stop()
+
+    def hide(self) -> None:
+        """Take the text away."""
         self._overlay.visible = False
 
     def _put(self) -> None:

@@ -30,8 +30,8 @@ EDGE_WIDTH = 2
 """Width of an outline in pixels."""
 
 LABEL_OPACITY = 0.45
-"""Lets the cell show through its label: napari's own 0.7 hides nuclei. Outlines would hide still less, but finding
-them takes 5 ms for a plane of 512 x 512 and 100 ms for one of 2048 x 2048."""
+"""Lets the cell show through its label: napari's own 0.7 hides nuclei. Outlines would hide still less, but
+finding them takes 5 ms for a plane of 512 x 512 and 100 ms for one of 2048 x 2048."""
 
 _warned: set[str] = set()
 
@@ -85,8 +85,8 @@ class ShownLayer:
         self.layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def refresh_thumbnail(self) -> None:
-        """Bring the picture in the layer list up to date."""
-        self.layer.refresh(data_displayed=False, highlight=False, extent=False)
+        """Bring the picture in the layer list up to date, from the slice there is (0.6 ms; a refresh reads it anew)."""
+        self.layer._update_thumbnail()
 
     def stretch(self) -> None:
         """Have napari look at the array's size again, shown or hidden, without reading anything."""
@@ -124,7 +124,7 @@ def make_layer(plan: LayerPlan, planes: Planes | None) -> Any:
                 ndim=2,
                 scale=scale,
                 size=POINT_SIZE,
-                face_color="yellow",
+                face_color="white",
                 border_color="black",
                 **common,
             )

@@ -87,7 +87,8 @@ class Sliders:
                     one.stretch()
                 self._lengthen(old, place)
             else:
-                # All layers get their new axes before napari looks at any: it compares them with each other.
+                # All layers get their new axes before napari looks at any: it compares them with each
+                # other.
                 for one, planes in images:
                     with one.layer.events.data.blocker():
                         one.layer.data = planes

@@ -107,6 +107,8 @@ class NapariViewer(Viewer):
         watch = TerminationWatch(self.close)
         try:
             self.start(pump, heartbeat)
+            # The user may close the window at any time; nothing must be drawn into what Qt is deleting.
+            QApplication.instance().aboutToQuit.connect(self._pump.stop)
             if not self._closed:
                 napari.run()
         finally:
@@ -141,6 +143,7 @@ class NapariViewer(Viewer):
             return
         model.layers.events.removed.disconnect(self._on_removed)
         if not self._own:
+            self._caption.hide()
             return
         from qtpy.QtWidgets import QApplication
 

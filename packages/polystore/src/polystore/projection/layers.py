@@ -295,7 +295,7 @@ class LayerProjection:
             rgb=bool(dtype) and is_rgb(shape, np.dtype(dtype)),
             colormap=channel_colormap(step.spec.colormap, key.channel),
             base=old.plan.base if old else self._is_base(composite, hides),
-            visible=group.kind != "image" or not any(group.is_part_of(other) for other in group.siblings),
+            visible=not any(group.is_part_of(other) for other in group.siblings),
             hides=hides,
             order=old.plan.order if old else group.order,
             scale=step.spec.scale,
@@ -313,12 +313,10 @@ class LayerProjection:
 
     def _is_base(self, composite: int, hides: tuple[str, ...]) -> bool:
         # A stack that hides the projection everything else of the step lies on takes its part.
-        return composite not in self._lit or any(self._layers[layer_id].plan.base for layer_id in hides)
+        return composite not in self._lit or any(self._layers[one].plan.base for one in hides)
 
     def _hidden_by(self, group: Group) -> tuple[str, ...]:
         """The layers of a group's siblings that have less sliders than it: projections of the same channel."""
-        if group.kind != "image":
-            return ()
         fewer = [other for other in group.siblings if other.is_part_of(group)]
         return tuple(layer.layer_id for other in fewer for layer in other.layers.values() if not layer.gone)
 
