@@ -138,8 +138,8 @@ def test_a_sender_that_says_goodbye_is_forgotten_at_once(rig: Any, until: Any) -
     sender = rig.sender()
     assert len(server.peers) == 1
     sender.close()
-    until(lambda: not server.peers)
-    assert len(server.gone) == 1
+    until(lambda: len(server.gone) == 1)
+    assert not server.peers
 
 
 # --------------------------------------------------------------------------- losing the receiver

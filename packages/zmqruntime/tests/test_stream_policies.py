@@ -213,7 +213,7 @@ def test_latest_replaces_a_waiting_item_also_when_the_newer_one_goes_at_once(rig
     assert sender.stats.queued == 1
     encoder.room = 8
     sender.send([b"a:new"])
-    until(lambda: len(server.held) == 2)
+    until(lambda: len(server.held) >= 2)  # three when the keeper found the room first
     server.open()
     assert sender.flush(5)
     assert server.got[-1] == b"a:new"
@@ -327,7 +327,7 @@ def test_each_outcome_is_counted_under_its_own_name(rig: Any, until: Any, caplog
     server.give(3, REFUSED | CREDIT, "because")
     assert sender.flush(5)
     assert sender.stats == StreamStats(sent=6, displayed=1, superseded=2, dropped=3, refused=3)
-    assert len(warnings_in(caplog, "because")) == 3
+    assert len(warnings_in(caplog, "because")) == 1  # one line for a burst
 
 
 def test_credit_and_outcome_may_come_apart_in_either_order(rig: Any, until: Any) -> None:

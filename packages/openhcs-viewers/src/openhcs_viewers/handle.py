@@ -12,14 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from openhcs_viewers import errors
-from openhcs_viewers._start import STARTING, log_tail, read_report
-from openhcs_viewers.errors import (
-    ScreenshotError,
-    ViewerHungError,
-    ViewerStartError,
-    ViewerStopError,
-    ViewerUnreachableError,
-)
+from openhcs_viewers._start import STARTING
+from openhcs_viewers._start_errors import hung_error, start_error, stop_command, unreachable_error
+from openhcs_viewers.errors import ScreenshotError, ViewerHungError, ViewerStartError, ViewerStopError
 from zmqruntime.client import ControlClient
 from zmqruntime.discovery import list_connections
 from zmqruntime.errors import PeerError, ProcessError, RemoteError, RequestTimeout
@@ -277,15 +272,17 @@ class ViewerHandle:
                     if pong.ready and moved == heard:
                         return pong
                 if self._process is not None and not self._process.is_alive():
-                    raise self._start_error("ended before its window was up")
+                    raise start_error(self, "ended before its window was up")
                 quiet = time.monotonic() - min(heard, moved)
                 if quiet > HUNG_AFTER and (listening or self._listens()):
-                    raise self._hung(quiet if pong is None else (pong.app_idle_ms / 1000), pong is not None)
+                    raise hung_error(
+                        self, quiet if pong is None else (pong.app_idle_ms / 1000), answers=pong is not None
+                    )
                 left = begin + timeout - time.monotonic()
                 if left <= 0:
                     if self._process is None:
-                        raise ViewerUnreachableError(self._unreachable(timeout))
-                    raise self._start_error(f"was not ready within {timeout:g} s", waiting=True)
+                        raise unreachable_error(self, timeout)
+                    raise start_error(self, f"was not ready within {timeout:g} s", waiting=True)
                 time.sleep(max(0.0, min(_POLL - (time.monotonic() - now), left)))
 
     def is_starting(self) -> bool:
@@ -295,45 +292,6 @@ class ViewerHandle:
     def _listens(self) -> bool:
         """Return whether its own connection file says that it listens: from then on it has to answer."""
         return any(info.pid == self.pid and info.created != STARTING for info in list_connections(self.kind))
-
-    def _start_error(self, what: str, *, waiting: bool = False) -> ViewerStartError:
-        text = f"the {self.kind} on {self.endpoint} (pid {self.pid}) {what}"
-        reason = ""
-        cause: BaseException | None = None
-        report = read_report(self.log) if self.log is not None else None
-        if report is not None:
-            reason = report.error
-            text = f"{text}: {report.error}: {report.message}"
-            kind = getattr(errors, report.error, None)
-            cause = kind(report.message) if isinstance(kind, type) and issubclass(kind, Exception) else None
-        elif waiting:
-            text += f"; wait longer (timeout=), or end it: {stop_command(self.port)}"
-        if self.log is not None:
-            text += f"; its log is {self.log}"
-            tail = log_tail(self.log) if report is None else ""
-            text += f", which ends with:\n{tail}" if tail else ""
-        error = ViewerStartError(text, reason=reason, log=self.log)
-        error.__cause__ = cause
-        return error
-
-    def _hung(self, seconds: float, answers: bool) -> ViewerHungError:
-        what = (
-            f"its window has not moved for {seconds:.0f} s"
-            if answers
-            else f"it has not answered for {seconds:.0f} s"
-        )
-        return ViewerHungError(
-            f"the {self.kind} on {self.endpoint} (pid {self.pid}) hangs: {what}; end it with "
-            f"'{stop_command(self.port)}' and launch again (its log is {self.log})"
-        )
-
-    def _unreachable(self, timeout: float) -> str:
-        port, control = self.port, self.endpoint.control_port
-        return (
-            f"no {self.kind} answers on {self.endpoint} within {timeout:g} s, and none is started on another machine: "
-            f"run 'openhcs-viewers launch {self.kind} --port {port}' there and open a tunnel with "
-            f"'ssh -L {port}:localhost:{port} -L {control}:localhost:{control} {self.endpoint.host}'"
-        )
 
     # ------------------------------------------------------------------ its end
     def stop(self, *, force: bool = False, timeout: float = 10.0) -> str:
@@ -405,8 +363,3 @@ class ViewerHandle:
                 if isinstance(kind, type) and issubclass(kind, errors.ViewerError):
                     raise kind(str(error)) from error
                 raise
-
-
-def stop_command(port: int) -> str:
-    """Return the command that ends the viewer on `port` whatever it does."""
-    return f"openhcs-viewers stop --force --port {port}"

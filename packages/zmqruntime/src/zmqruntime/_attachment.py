@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 _HELLO_EVERY = 0.25
 """Seconds between two hellos to a receiver that has not answered; four times that after a refusal."""
 
+_RECONNECT_SECONDS = 5.0
+"""With a key, a connection without a welcome is made anew this often."""
+
 _BURST_SECONDS = 5.0
 """Refusals for the same reason no further apart than this are one burst, and one line in the log."""
 
@@ -111,6 +114,7 @@ class Attachment:
         self._heard = self._asked = self._helloed = 0.0
         self._since = time.monotonic()
         self._reason = ("", 0.0)
+        self._connected = 0.0
 
     @property
     def has_link(self) -> bool:
@@ -323,6 +327,7 @@ class Attachment:
         self._sock = make_socket(zmq.DEALER, immediate=1)
         self._poller.register(self._sock, zmq.POLLIN)
         self._session = secrets.token_hex(8)
+        self._connected = time.monotonic()
         self.seq = 0
         connect(self._sock, self.endpoint.data_url, self._curve)
 

@@ -10,7 +10,7 @@ import time
 from array import array
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from polystore.streaming.messages import KINDS, BatchContext, StreamItem, encode
 from zmqruntime.config import DEFAULT_TIMEOUTS, Endpoint, Timeouts
 from zmqruntime.stream import SendReport, StreamStats
 from zmqruntime.stream_sender import DEFAULT_DEADLINE, StreamSender
+
+if TYPE_CHECKING:
+    from zmqruntime.security import KeyPair
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ class ImageSender:
     ----------
     endpoint : zmqruntime.Endpoint
         Where the viewer listens; it need not be there yet.
-    policy, deadline, starting, name, server_key
+    policy, deadline, starting, name, server_key, keys
         See `zmqruntime.StreamSender`.
     arena_bytes, queue_bytes : int, optional
         Shared memory for images on their way, memory for images that wait; from the environment when not
@@ -72,6 +75,7 @@ class ImageSender:
         starting: bool = False,
         name: str = "",
         server_key: bytes | None = None,
+        keys: KeyPair | None = None,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
         settings = Settings.from_env()
@@ -86,6 +90,7 @@ class ImageSender:
             starting=starting,
             name=name,
             server_key=server_key,
+            keys=keys,
             timeouts=timeouts,
         )
         self._block_ns = array("q", bytes(8 * _BLOCK_TIMES))
