@@ -71,7 +71,7 @@ def golden() -> dict[str, str]:
     """Name and text of everything that is pinned: hexadecimal, or JSON."""
     transport = tomllib.loads((ROOT / "packages/zmqruntime/tests/golden.toml").read_text())
     bodies = tomllib.loads((ROOT / "packages/polystore/tests/streaming/golden.toml").read_text())
-    return {**transport["control"], **transport["data"], **bodies["bodies"]}
+    return {**transport["control"], **transport["data"], **transport["broadcast"], **bodies["bodies"]}
 
 
 @pytest.mark.parametrize("name", golden())

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmqruntime import messages
+from zmqruntime._numbering import Numbered, decode_numbered
 from zmqruntime.errors import ProtocolError
 from zmqruntime.messages import (
     CREDIT,
@@ -114,6 +115,12 @@ def test_data_messages_are_these_bytes(name: str) -> None:
     assert encode_data(message).hex(" ") == data.hex(" ")
     decode = decode_sender if name in SENDER else decode_receiver
     assert decode(data) == message
+
+
+def test_a_broadcast_is_these_bytes() -> None:
+    data = bytes.fromhex(GOLDEN["broadcast"]["broadcast"])
+    assert encode_data(Numbered(7, 1, {"done": 3})).hex(" ") == data.hex(" ")
+    assert decode_numbered(data) == Numbered(7, 1, {"done": 3})
 
 
 def test_every_message_is_pinned() -> None:
