@@ -341,3 +341,18 @@ def test_a_bad_request_does_not_end_the_handler(endpoint: Endpoint) -> None:
         sock.close()
         with ControlClient(endpoint, timeout=5, **KNOWN) as fresh:
             fresh.ping()
+
+
+def test_a_sender_refused_by_a_key_list_is_taken_by_a_server_with_another(endpoint: Endpoint) -> None:
+    # libzmq itself gives a connection up for good once its key was refused.
+    server_pair, ours, other = KeyPair.generate(), KeyPair.generate(), KeyPair.generate()
+    place = Endpoint(data_port=endpoint.data_port, transport="ipc", directory=endpoint.directory)
+    with StreamSender(
+        place, BytesEncoder(), policy="block", deadline=20, server_key=server_pair.public, keys=ours
+    ) as sender:
+        with EchoServer(place, keys=ServerKeys(server_pair, allowed_clients=[other.public])):
+            assert not sender.wait_attached(1.0)
+        with EchoServer(place, keys=ServerKeys(server_pair, allowed_clients=[ours.public])):
+            assert sender.wait_attached(15.0)
+            assert sender.send([b"let in"]).accepted == 1
+            assert sender.flush(10.0)

@@ -296,9 +296,14 @@ class Attachment:
             if self._note:
                 if now - self._heard > self._timeouts.silence:
                     self.lose("no answer to its note")
-            elif now - self._helloed > (_HELLO_EVERY if self.error is None else 4 * _HELLO_EVERY):
-                if self._hello():
-                    self._helloed = now
+                return
+            if self._curve.server_key is not None and now - self._connected > _RECONNECT_SECONDS:
+                # libzmq gives up on a server that refused our key; one restarted with another list may not refuse.
+                self.disconnect()
+                self._connect()
+            due = _HELLO_EVERY if self.error is None else 4 * _HELLO_EVERY
+            if now - self._helloed > due and self._hello():
+                self._helloed = now
             return
         quiet = now - self._heard
         if quiet > self._timeouts.ping_interval and now - self._asked > self._timeouts.ping_interval:

@@ -22,6 +22,7 @@ IPC_PATH_LIMIT = 107
 """Longest ipc path in bytes: ``sun_path`` of Linux has 108 with its closing NUL."""
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_LOOPBACK_NUMBER = re.compile(r"127(\.[0-9]{1,3}){3}")
 _HOST = re.compile(
     r"^(?:[A-Za-z0-9]([A-Za-z0-9.\-_]*[A-Za-z0-9])?|\*|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 )
@@ -75,7 +76,8 @@ def default_transport(host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Return whether `host` names the loopback interface."""
-    return host in _LOOPBACK_HOSTS or host.startswith("127.")
+    # Numbers only: "127.0.0.1.example.org" is anybody's name.
+    return host in _LOOPBACK_HOSTS or _LOOPBACK_NUMBER.fullmatch(host) is not None
 
 
 def is_this_machine(host: str) -> bool:
@@ -116,10 +118,10 @@ class Endpoint:
     directory: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.host, str) or not _HOST.match(self.host):
+        if not isinstance(self.host, str) or not _HOST.fullmatch(self.host):
             raise EndpointFormatError(f"host {self.host!r} is not a host name or address")
-        if not self.control_port:
-            object.__setattr__(self, "control_port", int(self.data_port) + CONTROL_OFFSET)
+        if not self.control_port and isinstance(self.data_port, int):
+            object.__setattr__(self, "control_port", self.data_port + CONTROL_OFFSET)
         for name in ("data_port", "control_port"):
             port = getattr(self, name)
             if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:

@@ -302,5 +302,6 @@ def _decoded(decode: Any, data: bytes, limit: int) -> Any:
         raise ProtocolError(f"a message of {len(data)} bytes is over the limit of {limit}")
     try:
         return decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:  # ValueError: text that is no UTF-8
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
+        # ValueError: text that is no UTF-8.
         raise ProtocolError(f"not a protocol {PROTOCOL_VERSION} message: {error}") from error

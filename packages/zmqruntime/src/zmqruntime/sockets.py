@@ -186,7 +186,9 @@ def _bind(sock: zmq.Socket[bytes], url: str) -> None:
             raise AddressInUseError(taken) from error
         raise EndpointUnusableError(f"cannot listen on {url}: {error}") from error
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise EndpointUnusableError(f"cannot listen on {url}: {error}; set ZMQRUNTIME_DIR to a folder of yours") from error
+        raise EndpointUnusableError(
+            f"cannot listen on {url}: {error}; set ZMQRUNTIME_DIR to a folder of yours"
+        ) from error
 
 
 def connect(sock: zmq.Socket[bytes], url: str, curve: Curve = NO_CURVE) -> None:

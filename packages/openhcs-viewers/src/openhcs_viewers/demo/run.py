@@ -69,9 +69,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--viewer",
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="KIND",
-        help="show the plate in this viewer; repeatable (default: napari)",
+        help="show the plate in these viewers; repeatable (default: napari)",
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="worker processes (default: one per processor)"

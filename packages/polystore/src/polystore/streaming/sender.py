@@ -258,7 +258,8 @@ def _regions(item: StreamItem) -> bytes:
         raise PayloadError(f"regions cannot be written as a message: {error}; use rois_to_wire") from error
     if len(data) > MAX_REGION_BYTES:
         raise PayloadTooLargeError(
-            f"{len(item.rois)} regions are {len(data)} bytes, the limit is {MAX_REGION_BYTES}: send them in several lists"
+            f"{len(item.rois)} regions are {len(data)} bytes, the limit is {MAX_REGION_BYTES}: "
+            "send them in several lists"
         )
     return data
 
