@@ -1,4 +1,4 @@
-"""kill -9 and SIGSTOP at every step of the protocol: no name left, no torn image, the survivor works on, all is counted.
+"""kill -9 and SIGSTOP at every step: no name left, no torn image, the survivor works on, all is counted.
 
 Sender and receiver are programs of their own (``programs/``). Every image is filled with its own number and looked
 at pixel by pixel by the receiver, which writes a line for each that is not what it says.
@@ -114,7 +114,9 @@ class Stage:
 
     def logs(self) -> str:
         """What the programs wrote, for a failure's report."""
-        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log"))
+        )
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""10,000 fuzzed messages on each channel: the server answers, grows by no more than stated, and a healthy sender loses nothing."""
+"""10,000 fuzzed messages on each channel: the server answers and does not grow, and a healthy sender loses nothing."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ BINARY = [bytes.fromhex(data) for data in CONTROL["data"].values()]
 BATCHES = [bytes.fromhex(BODIES[name]) for name in BODIES if "_in_" in name]
 
 NASTY: list[Any] = [
-    None, True, -1, 0, 1, 255, 256, 2**16, 2**31, 2**32, 2**53, 2**63 - 1, 2**64 - 1, -(2**63), 1.5, float("nan"), float("inf"),
-    "", "x", "<u2", "|O8", "<U4", "|V8", "none", "lz4", "zip", "polystore-1-1-1", "../../etc/passwd", "\x00", "x" * 70_000,
+    None, True, -1, 0, 1, 255, 256, 2**16, 2**31, 2**32, 2**53, 2**63 - 1, 2**64 - 1, -(2**63),
+    1.5, float("nan"), float("inf"), "", "x", "<u2", "|O8", "<U4", "|V8", "none", "lz4", "zip",
+    "polystore-1-1-1", "../../etc/passwd", "\x00", "x" * 70_000,
     b"", bytes(100), [], [0], [-1], [1] * 33, [2**40, 2**40], [2**62, 4], [0, 2**63], [None], [[[[]]]], {}, {"a": 1},
 ]  # fmt: skip
 
@@ -98,7 +99,10 @@ class Fuzzer:
 
     def frames(self) -> list[bytes]:
         """None, one, a few, empty or many frames."""
-        return [self.dice.randbytes(self.dice.choice([0, 1, 6, 6, 100])) for _ in range(self.dice.choice([0, 0, 1, 1, 2, 9]))]
+        return [
+            self.dice.randbytes(self.dice.choice([0, 1, 6, 6, 100]))
+            for _ in range(self.dice.choice([0, 0, 1, 1, 2, 9]))
+        ]
 
 
 class Server:
@@ -108,9 +112,11 @@ class Server:
         self.endpoint = Endpoint(data_port=5555)
         self.torn_file = folder / "torn"
         env = {**os.environ, "POLYSTORE_SHM_DIR": str(memory)}
-        self.log = open(folder / "receiver.log", "w")  # noqa: SIM115
+        self.log = open(folder / "receiver.log", "w")
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAMS / "receiver.py"), "5555", str(self.torn_file)], env=env, stderr=self.log
+            [sys.executable, str(PROGRAMS / "receiver.py"), "5555", str(self.torn_file)],
+            env=env,
+            stderr=self.log,
         )
         self.client = ControlClient(self.endpoint, timeout=5)
         self.sender = ImageSender(self.endpoint, policy="block", deadline=20)

@@ -38,10 +38,16 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
 
 def test_nothing_grows(environment: dict[str, str], tmp_path: Path) -> None:
     torn = tmp_path / "torn"
-    receiver = subprocess.Popen([sys.executable, str(PROGRAMS / "receiver.py"), "5555", str(torn)], env=environment)
+    receiver = subprocess.Popen(
+        [sys.executable, str(PROGRAMS / "receiver.py"), "5555", str(torn)], env=environment
+    )
     try:
         done = subprocess.run(
-            [sys.executable, str(PROGRAMS / "steady.py"), "5555"], env=environment, capture_output=True, text=True, timeout=120
+            [sys.executable, str(PROGRAMS / "steady.py"), "5555"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         said = json.loads(done.stdout)
@@ -64,7 +70,9 @@ def test_nothing_grows(environment: dict[str, str], tmp_path: Path) -> None:
 
 def test_the_dead_are_forgotten_with_all_they_held(environment: dict[str, str], tmp_path: Path) -> None:
     receiver = subprocess.Popen(
-        [sys.executable, str(PROGRAMS / "receiver.py"), "5555", str(tmp_path / "torn")], env=environment, stderr=subprocess.DEVNULL
+        [sys.executable, str(PROGRAMS / "receiver.py"), "5555", str(tmp_path / "torn")],
+        env=environment,
+        stderr=subprocess.DEVNULL,
     )
     client = ControlClient(Endpoint(data_port=5555))
 
@@ -88,7 +96,9 @@ def test_the_dead_are_forgotten_with_all_they_held(environment: dict[str, str], 
             )
             for _ in range(3)
         ]
-        wait_until(lambda: len([each for each in client.status()["senders"] if each["received"] > 100]) == 3, 30)
+        wait_until(
+            lambda: len([each for each in client.status()["senders"] if each["received"] > 100]) == 3, 30
+        )
         for sender in senders:
             sender.kill()
             sender.communicate()

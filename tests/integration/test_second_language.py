@@ -1,4 +1,4 @@
-"""``docs/protocol.md`` suffices: a sender written from the page alone is understood, and its examples are the pinned bytes."""
+"""``docs/protocol.md`` suffices: a sender written from it alone is understood; its examples are the pinned bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ PAGE = ROOT / "docs/protocol.md"
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
-def test_a_sender_of_another_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str) -> None:
+def test_a_sender_of_another_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
     monkeypatch.setenv("ZMQRUNTIME_DIR", str(tmp_path / "run"))
     endpoint = Endpoint(data_port=5555) if transport == "ipc" else free_endpoint(23000, "tcp")
     torn = tmp_path / "torn"
@@ -36,7 +38,13 @@ def test_a_sender_of_another_language(tmp_path: Path, monkeypatch: pytest.Monkey
         )
         try:
             done = subprocess.run(
-                [sys.executable, str(HERE / "programs/second_language.py"), endpoint.data_url, endpoint.control_url, memory],
+                [
+                    sys.executable,
+                    str(HERE / "programs/second_language.py"),
+                    endpoint.data_url,
+                    endpoint.control_url,
+                    memory,
+                ],
                 capture_output=True,
                 text=True,
                 timeout=60,
@@ -79,7 +87,11 @@ def test_the_page_shows_the_pinned_bytes(name: str) -> None:
     page = PAGE.read_text()
     blocks = dict(re.findall(r"<!-- golden: ([a-z_]+) -->\n+```[a-z]*\n(.*?)```", page, re.DOTALL))
     assert name in blocks, f"docs/protocol.md shows no example of {name}"
-    shown = "\n".join(line.partition("#")[0] for line in blocks[name].splitlines()) if name not in JSON else blocks[name]
+    shown = (
+        "\n".join(line.partition("#")[0] for line in blocks[name].splitlines())
+        if name not in JSON
+        else blocks[name]
+    )
     assert "".join(shown.split()) == "".join(golden()[name].split())
 
 

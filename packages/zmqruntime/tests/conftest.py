@@ -144,7 +144,9 @@ class Rig:
         self.stack.callback(server.stop)
         return server
 
-    def sender(self, encoder: Encoder[bytes] | None = None, *, attach: bool = True, **options: Any) -> StreamSender[bytes]:
+    def sender(
+        self, encoder: Encoder[bytes] | None = None, *, attach: bool = True, **options: Any
+    ) -> StreamSender[bytes]:
         """A sender, attached unless told otherwise."""
         sender = StreamSender(self.endpoint, encoder or Texts(), **options)
         self.stack.callback(sender.close)

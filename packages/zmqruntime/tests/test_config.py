@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zmqruntime.config import DEFAULT_TIMEOUTS, IPC_PATH_LIMIT, Endpoint, is_loopback, is_this_machine, runtime_dir
+from zmqruntime.config import (
+    DEFAULT_TIMEOUTS,
+    IPC_PATH_LIMIT,
+    Endpoint,
+    is_loopback,
+    is_this_machine,
+    runtime_dir,
+)
 from zmqruntime.errors import EndpointError, EndpointFormatError, IpcPathError
 
 
@@ -25,7 +32,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_defaults_are_those_of_the_documents(folder: Path) -> None:
     endpoint = Endpoint()
-    assert (endpoint.host, endpoint.data_port, endpoint.control_port, endpoint.transport) == ("localhost", 5555, 6555, "ipc")
+    assert (endpoint.host, endpoint.data_port, endpoint.control_port, endpoint.transport) == (
+        "localhost",
+        5555,
+        6555,
+        "ipc",
+    )
     assert endpoint.data_url == f"ipc://{folder}/5555.sock"
     assert endpoint.control_url == f"ipc://{folder}/6555.sock"
     assert endpoint.is_local
@@ -74,7 +86,10 @@ def test_text_is_parsed(text: str, same: dict[str, Any]) -> None:
     assert Endpoint.parse(text) == Endpoint(**same)
 
 
-@pytest.mark.parametrize("text", ["", "x", "tcp://", "localhost:", ":5555x", "udp://localhost:5555", "tcp://a b:5555", "5555.5", "-1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "tcp://", "localhost:", ":5555x", "udp://localhost:5555", "tcp://a b:5555", "5555.5", "-1"],
+)
 def test_text_that_names_none_is_a_typed_error(text: str) -> None:
     with pytest.raises(EndpointFormatError):
         Endpoint.parse(text)
@@ -106,7 +121,10 @@ def test_what_an_endpoint_says_of_itself_is_understood() -> None:
         ({"host": "tcp://x"}, "host 'tcp://x'"),
         ({"host": "-x"}, "host '-x'"),
         ({"host": "x\n"}, "host"),
-        ({"host": "far.example.org", "transport": "ipc"}, "ipc reaches only this machine.*use transport='tcp'"),
+        (
+            {"host": "far.example.org", "transport": "ipc"},
+            "ipc reaches only this machine.*use transport='tcp'",
+        ),
     ],
 )
 def test_every_other_value_is_named_in_a_typed_error(values: dict[str, Any], text: str) -> None:
@@ -116,11 +134,17 @@ def test_every_other_value_is_named_in_a_typed_error(values: dict[str, Any], tex
     assert isinstance(caught.value, EndpointError)
 
 
-def test_an_ipc_path_over_the_limit_names_its_length_and_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ipc_path_over_the_limit_names_its_length_and_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room = IPC_PATH_LIMIT - len("/65535.sock")
     fits = "/" + "f" * (room - 1)
-    assert len(Endpoint(directory=fits).data_url) == len("ipc://") + IPC_PATH_LIMIT - 1  # 5555 has a digit less
-    with pytest.raises(IpcPathError, match=r"is 108 bytes long, the limit is 107: set ZMQRUNTIME_DIR.*transport='tcp'"):
+    assert (
+        len(Endpoint(directory=fits).data_url) == len("ipc://") + IPC_PATH_LIMIT - 1
+    )  # 5555 has a digit less
+    with pytest.raises(
+        IpcPathError, match=r"is 108 bytes long, the limit is 107: set ZMQRUNTIME_DIR.*transport='tcp'"
+    ):
         Endpoint(directory=fits + "f")
     # Bytes count, not letters.
     with pytest.raises(IpcPathError):
@@ -141,7 +165,18 @@ def test_loopback_is_this_machine_alone(host: str) -> None:
     assert is_this_machine(host)
 
 
-@pytest.mark.parametrize("host", ["*", "0.0.0.0", "10.0.0.1", "127.evil.example.org", "127.0.0.1.example.org", "localhost.example.org", "[::]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "*",
+        "0.0.0.0",
+        "10.0.0.1",
+        "127.evil.example.org",
+        "127.0.0.1.example.org",
+        "localhost.example.org",
+        "[::]",
+    ],
+)
 def test_what_only_looks_like_loopback_is_not(host: str) -> None:
     assert not is_loopback(host)
 

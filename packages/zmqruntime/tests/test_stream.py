@@ -62,7 +62,13 @@ class RawSender:
         assert self.sock.poll(timeout * 1000), "no answer"
         return decode_receiver(self.sock.recv())
 
-    def hello(self, session: str = "s", protocol: int = PROTOCOL_VERSION, oldest: int = OLDEST_PROTOCOL, pid: int = 0) -> Any:
+    def hello(
+        self,
+        session: str = "s",
+        protocol: int = PROTOCOL_VERSION,
+        oldest: int = OLDEST_PROTOCOL,
+        pid: int = 0,
+    ) -> Any:
         self.say(Hello(protocol, oldest, session, pid, 0, "elsewhere", "raw", NIL))
         return self.hear()
 
@@ -129,7 +135,9 @@ def test_many_senders_share_one_receiver(rig: Any) -> None:
     assert all(sender.flush(10) for sender in senders)
     assert len(server.got) == 600
     for i in range(6):
-        assert [item for item in server.got if item.startswith(b"%d-" % i)] == [b"%d-%d" % (i, j) for j in range(100)]
+        assert [item for item in server.got if item.startswith(b"%d-" % i)] == [
+            b"%d-%d" % (i, j) for j in range(100)
+        ]
     assert sorted(peer.name for peer in server.peers) == [f"worker {i}" for i in range(6)]
 
 
@@ -159,7 +167,9 @@ def test_a_new_receiver_on_the_same_endpoint_is_taken(rig: Any, until: Any) -> N
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
-def test_what_was_on_its_way_to_a_receiver_that_ended_is_counted_lost(rig: Any, until: Any, transport: str) -> None:
+def test_what_was_on_its_way_to_a_receiver_that_ended_is_counted_lost(
+    rig: Any, until: Any, transport: str
+) -> None:
     if transport == "tcp":
         rig.endpoint = free_endpoint(20000, "tcp")
     first = rig.server(opened=False)
@@ -250,7 +260,9 @@ def test_a_silent_receiver_is_noticed_and_may_come_back(rig: Any, until: Any) ->
     assert sender.attachments == 1
 
 
-def test_a_silent_receiver_elsewhere_counts_as_gone_after_a_while(endpoint: Endpoint, rig: Any, until: Any) -> None:
+def test_a_silent_receiver_elsewhere_counts_as_gone_after_a_while(
+    endpoint: Endpoint, rig: Any, until: Any
+) -> None:
     # A receiver on another machine, played by a bare socket: it says welcome once and then nothing.
     far = make_socket(zmq.ROUTER)
     far.bind(endpoint.data_url)
@@ -300,7 +312,10 @@ def test_versions_that_do_not_meet_are_refused_with_both_named(
     answer = raw().hello(protocol=protocol, oldest=oldest)
     assert type(answer) is Refused
     assert answer.code == "version"
-    assert f"protocol {oldest} to {protocol}, this server {OLDEST_PROTOCOL} to {PROTOCOL_VERSION}" in answer.message
+    assert (
+        f"protocol {oldest} to {protocol}, this server {OLDEST_PROTOCOL} to {PROTOCOL_VERSION}"
+        in answer.message
+    )
     assert not server.peers
 
 
@@ -321,7 +336,9 @@ def test_a_sender_refused_for_its_version_raises_under_block_and_goes_on_asking(
         for _ in range(2):
             assert old.poll(10_000)
             identity, _data = old.recv_multipart()
-            old.send_multipart([identity, encode_data(Refused("version", "you speak 1 to 1, this server 7 to 8"))])
+            old.send_multipart(
+                [identity, encode_data(Refused("version", "you speak 1 to 1, this server 7 to 8"))]
+            )
             until(lambda: sender.error is not None)
         first = second = None
         try:
@@ -350,7 +367,9 @@ def test_a_sender_refused_for_its_version_raises_under_block_and_goes_on_asking(
     assert server.got == [b"y"]
 
 
-def test_a_receiver_for_something_else_is_a_typed_error(rig: Any, until: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_receiver_for_something_else_is_a_typed_error(
+    rig: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     class Picky(rig.texts):  # type: ignore[name-defined, misc]
         def attached(self, body: bytes, same_machine: bool) -> None:
             if body == b"\xc0":

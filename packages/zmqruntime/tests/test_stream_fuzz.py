@@ -16,7 +16,10 @@ from zmqruntime.errors import ProtocolError, SendTimeout
 from zmqruntime.messages import CREDIT, Hello, Items, Returns, Welcome, decode_sender, encode_data
 from zmqruntime.sockets import make_socket
 
-GOLDEN = [bytes.fromhex(data) for data in tomllib.loads(Path(__file__).with_name("golden.toml").read_text())["data"].values()]
+GOLDEN = [
+    bytes.fromhex(data)
+    for data in tomllib.loads(Path(__file__).with_name("golden.toml").read_text())["data"].values()
+]
 NIL = msgspec.Raw(b"\xc0")
 NUMBERS = [0, 1, -1, 3, 16, 17, 255, 2**31, 2**53, 2**63, 2**64 - 1, -(2**63)]
 
@@ -61,7 +64,18 @@ class Liar(threading.Thread):
                 window = (dice.choice([8, 8, 8, *NUMBERS]), dice.choice([1000, *NUMBERS]))
                 link = dice.choice(["", "", "/nowhere", "\0", "x" * 300])
                 answers.append(
-                    encode_data(Welcome(1, message.session, *window, dice.choice(NUMBERS), dice.choice(NUMBERS), message.host, link, NIL))
+                    encode_data(
+                        Welcome(
+                            1,
+                            message.session,
+                            *window,
+                            dice.choice(NUMBERS),
+                            dice.choice(NUMBERS),
+                            message.host,
+                            link,
+                            NIL,
+                        )
+                    )
                 )
             elif isinstance(message, Items):
                 pairs = []
@@ -85,7 +99,11 @@ def test_a_sender_survives_a_receiver_that_lies(rig: Any, until: Any) -> None:
         liar.start()
         encoder = rig.texts(batch=4)
         sender = rig.sender(
-            encoder, attach=False, policy="block", deadline=0.5, timeouts=Timeouts(ping_interval=0.1, silence=0.5, gone=1)
+            encoder,
+            attach=False,
+            policy="block",
+            deadline=0.5,
+            timeouts=Timeouts(ping_interval=0.1, silence=0.5, gone=1),
         )
         try:
             for i in range(150):

@@ -38,7 +38,9 @@ def test_only_three_policies_are_known(rig: Any) -> None:
 
 def test_stats_know_whether_they_are_balanced() -> None:
     assert StreamStats().balanced
-    assert StreamStats(sent=6, displayed=1, superseded=1, dropped=1, lost_in_flight=1, in_flight=1, queued=1).balanced
+    assert StreamStats(
+        sent=6, displayed=1, superseded=1, dropped=1, lost_in_flight=1, in_flight=1, queued=1
+    ).balanced
     assert not StreamStats(sent=1).balanced
     assert not StreamStats(displayed=1).balanced
 
@@ -46,7 +48,9 @@ def test_stats_know_whether_they_are_balanced() -> None:
 # --------------------------------------------------------------------------- drop
 
 
-def test_drop_waits_once_per_stall_and_warns_once(rig: Any, until: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_drop_waits_once_per_stall_and_warns_once(
+    rig: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     server = rig.server(opened=False, window_items=WINDOW)
     sender = rig.sender(deadline=0.3)
     assert sender.send(texts(WINDOW)) == (WINDOW, 0)
@@ -121,7 +125,9 @@ def test_nobody_there_costs_one_deadline_and_is_counted(rig: Any, caplog: pytest
 def test_block_raises_with_the_reason_and_counts_what_was_not_sent(rig: Any) -> None:
     rig.server(opened=False, window_items=WINDOW)
     sender = rig.sender(policy="block", deadline=0.2)
-    with pytest.raises(SendTimeout, match=r"within 0\.2 s \(attached\): 6 of 10 items were not sent.*policy 'drop'") as caught:
+    with pytest.raises(
+        SendTimeout, match=r"within 0\.2 s \(attached\): 6 of 10 items were not sent.*policy 'drop'"
+    ) as caught:
         sender.send(texts(10))
     assert isinstance(caught.value, TimeoutError)
     stats = sender.stats
@@ -274,7 +280,9 @@ def test_what_waits_while_starting_stays_within_the_byte_budget(rig: Any, policy
     assert len(server.got) == 5
 
 
-def test_a_start_that_failed_drops_what_waited_and_says_so(rig: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_start_that_failed_drops_what_waited_and_says_so(
+    rig: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     sender = rig.sender(attach=False, starting=True)
     sender.send(texts(7))
     sender.started(ok=False)
@@ -317,7 +325,9 @@ def test_deferred_beyond_the_budget_waits_like_any_other(rig: Any) -> None:
 # --------------------------------------------------------------------------- outcomes
 
 
-def test_each_outcome_is_counted_under_its_own_name(rig: Any, until: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_outcome_is_counted_under_its_own_name(
+    rig: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     server = rig.server(opened=False)
     sender = rig.sender()
     sender.send(texts(6))
@@ -366,7 +376,9 @@ def test_the_receiver_counts_the_same(rig: Any, until: Any) -> None:
     until(lambda: server.gone)
     # What is shown after its sender left counts too.
     server.open()
-    until(lambda: server._receiver.counters() == {"received": 5, "displayed": 5, "superseded": 0, "refused": 0})
+    until(
+        lambda: server._receiver.counters() == {"received": 5, "displayed": 5, "superseded": 0, "refused": 0}
+    )
 
 
 # --------------------------------------------------------------------------- windows
@@ -442,7 +454,9 @@ def test_counters_are_balanced_whenever_anybody_looks(rig: Any) -> None:
                 assert policy == "block"
 
     readers = [threading.Thread(target=look) for _ in range(2)]
-    writers = [threading.Thread(target=send, args=(policy,)) for policy in ("drop", "block", "latest", "latest")]
+    writers = [
+        threading.Thread(target=send, args=(policy,)) for policy in ("drop", "block", "latest", "latest")
+    ]
     for thread in readers + writers:
         thread.start()
     # Now and then the receiver takes nothing for a moment.
@@ -511,7 +525,9 @@ def test_an_item_that_cannot_be_encoded_is_counted_and_its_neighbours_go(rig: An
 def test_a_waiting_item_that_cannot_be_encoded_does_not_hold_up_the_others(
     rig: Any, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sender = rig.sender(attach=False, starting=way == "starting", policy="latest" if way == "latest" else "drop")
+    sender = rig.sender(
+        attach=False, starting=way == "starting", policy="latest" if way == "latest" else "drop"
+    )
     sender.send([b"a:", b"bad", b"b:"], deferred=way == "deferred")
     server = rig.server()
     assert sender.flush(10)

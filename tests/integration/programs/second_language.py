@@ -40,7 +40,8 @@ def pack(value: Any) -> bytes:
 
 
 NUMBERS = {
-    0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q",
+    0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I",
+    0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q",
 }  # fmt: skip
 SIZES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
 
@@ -115,7 +116,17 @@ def main() -> None:
     with open("/proc/sys/kernel/random/boot_id") as file:
         host = file.read().strip()
     session = os.urandom(8).hex()
-    say(HELLO, 1, 1, session, os.getpid(), start_time, host, "second language", {"package": "by hand", "codecs": ["none"]})
+    say(
+        HELLO,
+        1,
+        1,
+        session,
+        os.getpid(),
+        start_time,
+        host,
+        "second language",
+        {"package": "by hand", "codecs": ["none"]},
+    )
     welcome = hear()
     number, protocol, session_back, window_items = welcome[:4]
     assert (number, protocol, session_back) == (WELCOME, 1, session), welcome
@@ -144,7 +155,13 @@ def main() -> None:
     in_slot = [0, 0, generation, 2000, [20, 50], "<u2", 0, key(300), [0.0, 500.0], "/by/hand.tif", "", None]
     say(ITEMS, 1, 1, [CONTEXT, [in_slot]])
     # Item 2 cannot be: its shape has more bytes than it says.
-    say(ITEMS, 2, 1, [CONTEXT, [[2, 0, 0, 7, [2, 3], "|u1", 0, key(6), None, "", "", "none"]]], frames=(bytes(7),))
+    say(
+        ITEMS,
+        2,
+        1,
+        [CONTEXT, [[2, 0, 0, 7, [2, 3], "|u1", 0, key(6), None, "", "", "none"]]],
+        frames=(bytes(7),),
+    )
 
     outcomes: dict[int, int] = {}
     credits: set[int] = set()
@@ -165,7 +182,11 @@ def main() -> None:
     say(BYE, session, 3)
     sock.close(1000)
     control.close(0)
-    foreign = sorted(name for name in sys.modules if name.partition(".")[0] in ("zmqruntime", "polystore", "msgspec", "numpy"))
+    foreign = sorted(
+        name
+        for name in sys.modules
+        if name.partition(".")[0] in ("zmqruntime", "polystore", "msgspec", "numpy")
+    )
     print(
         json.dumps(
             {

@@ -1,6 +1,6 @@
-"""A pipeline without a pipeline: sends images filled with their own number until its input ends, then says what became of them.
+"""A pipeline without a pipeline: sends images filled with their own number, then says what became of them.
 
-``sender.py PORT POLICY [BATCHES]``; after BATCHES batches it waits for its input to end without sending more.
+``sender.py PORT POLICY [BATCHES]`` goes on until its input ends; after BATCHES batches it sends no more.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     port, policy = int(sys.argv[1]), sys.argv[2]
     batches = int(sys.argv[3]) if len(sys.argv) > 3 else -1
-    sender = ImageSender(Endpoint(data_port=port), policy=policy, deadline=20.0 if policy == "block" else 1.0, arena_bytes=2 << 20)
+    sender = ImageSender(
+        Endpoint(data_port=port),
+        policy=policy,
+        deadline=20.0 if policy == "block" else 1.0,
+        arena_bytes=2 << 20,
+    )
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     given = number = unbalanced = timeouts = 0

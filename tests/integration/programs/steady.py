@@ -53,7 +53,10 @@ def ten(sender: ImageSender, number: int) -> None:
 
 def main() -> None:
     endpoint = Endpoint(data_port=int(sys.argv[1]))
-    with ImageSender(endpoint, policy="block", deadline=20, arena_bytes=2 << 20) as sender, ControlClient(endpoint) as client:
+    with (
+        ImageSender(endpoint, policy="block", deadline=20, arena_bytes=2 << 20) as sender,
+        ControlClient(endpoint) as client,
+    ):
         sender.wait_attached(20)
         client.command("held")
         found = {}

@@ -68,7 +68,9 @@ def test_a_small_frame_that_claims_to_be_huge_is_refused_before_memory_is_taken(
 
 
 @given(st.binary(max_size=200), st.integers(0, 1000), st.sampled_from([1, 2, 4, 8, 16]))
-def test_garbage_is_a_typed_error_or_the_right_number_of_bytes(frame: bytes, items: int, itemsize: int) -> None:
+def test_garbage_is_a_typed_error_or_the_right_number_of_bytes(
+    frame: bytes, items: int, itemsize: int
+) -> None:
     for name in CODECS:
         try:
             data = inline.codec(name).decode(frame, items * itemsize, itemsize)

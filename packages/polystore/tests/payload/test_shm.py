@@ -89,7 +89,16 @@ def test_a_name_is_created_once_with_all_its_pages(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "passwd", "../polystore-1-1-1", "polystore-1-1-1/..", "polystore-1-1-1\0", "/etc/passwd", "polystore--1-1"]
+    "name",
+    [
+        "",
+        "passwd",
+        "../polystore-1-1-1",
+        "polystore-1-1-1/..",
+        "polystore-1-1-1\0",
+        "/etc/passwd",
+        "polystore--1-1",
+    ],
 )
 def test_only_names_of_our_form_are_opened(name: str) -> None:
     with pytest.raises(NoSharedMemoryError, match="not a shared-memory name"):

@@ -23,7 +23,15 @@ from zmqruntime.testing import wait_until
 class Shelf(ZMQServer):
     """Copies each image and says displayed; while not `opened` it keeps them in the sender's memory."""
 
-    def __init__(self, endpoint: Endpoint, *, opened: bool = True, max_bytes: int = 1 << 30, shared_memory: bool = True, **options: Any):
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        opened: bool = True,
+        max_bytes: int = 1 << 30,
+        shared_memory: bool = True,
+        **options: Any,
+    ):
         super().__init__(endpoint, **options)
         self.receiver = ImageReceiver(self.sink, max_bytes=max_bytes, shared_memory=shared_memory)
         self.opened = opened

@@ -73,7 +73,9 @@ def test_every_dtype_is_born(rig: Any, copies: list[int], dtype: str) -> None:
     assert sender.flush(5)
     assert copies == []
     assert shelf.copies[0].dtype == np.dtype(dtype)
-    assert np.array_equal(shelf.copies[0], np.broadcast_to(np.arange(3).reshape(3, 1, 1), (3, *SHAPE)).astype(dtype))
+    assert np.array_equal(
+        shelf.copies[0], np.broadcast_to(np.arange(3).reshape(3, 1, 1), (3, *SHAPE)).astype(dtype)
+    )
 
 
 def test_an_array_that_is_dropped_unsent_gives_its_slot_back(rig: Any) -> None:
@@ -135,7 +137,7 @@ def test_sent_twice_in_one_batch_it_arrives_twice(rig: Any, copies: list[int]) -
 
 
 def test_sent_again_later_it_is_an_array_like_any_other(rig: Any, copies: list[int]) -> None:
-    shelf = rig.shelf()
+    rig.shelf()
     sender = rig.sender()
     image = sender.empty(SHAPE)
     image[:] = 5

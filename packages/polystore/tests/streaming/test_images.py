@@ -1,4 +1,4 @@
-"""Every kind of array arrives exactly, by each way there is, and what cannot travel is refused before anything is sent."""
+"""Every kind of array arrives exactly, by each way there is; what cannot travel is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ ARRAYS: dict[str, np.ndarray[Any, Any]] = {
 
 
 @pytest.mark.parametrize("way", ["arena", "segment", "frame", "lz4"])
-def test_every_array_arrives_exactly_by_every_way(rig: Any, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_every_array_arrives_exactly_by_every_way(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     names: list[str] = []
     if way == "segment":
         monkeypatch.setattr(encoder, "SMALL_BYTES", 0)
@@ -102,13 +104,23 @@ def test_what_is_said_about_an_image_arrives_with_it(rig: Any) -> None:
     shelf = rig.shelf()
     sender = rig.sender()
     key = ImageKey.of(plate="P1", well="a1", site="s3", channel="DAPI", z=4, timepoint="t002")
-    spec = DisplaySpec(colormap="magma", modes={"well": "layer"}, replace_layers=True, scale=(0.5, 0.25), follow=True)
+    spec = DisplaySpec(
+        colormap="magma", modes={"well": "layer"}, replace_layers=True, scale=(0.5, 0.25), follow=True
+    )
     context = BatchContext("run 1", 2, "gaussian_blur", "worker 3", spec)
     sender.send([StreamItem(BIG, key, "labels", (1, 2.5), "/data/A01.tif", None, "stem")], context)
-    sender.send([StreamItem(None, key, "rois", rois=[["polygon", [1.5, 2], {"area": 3}]], name=None)], context)  # type: ignore[arg-type]
+    sender.send(
+        [StreamItem(None, key, "rois", rois=[["polygon", [1.5, 2], {"area": 3}]], name=None)], context
+    )  # type: ignore[arg-type]
     assert sender.flush(5)
     image, regions = shelf.got
-    assert (image.key, image.kind, image.contrast, image.path, image.name) == (key, "labels", (1.0, 2.5), "/data/A01.tif", "stem")
+    assert (image.key, image.kind, image.contrast, image.path, image.name) == (
+        key,
+        "labels",
+        (1.0, 2.5),
+        "/data/A01.tif",
+        "stem",
+    )
     assert image.context == context
     assert image.rois is None
     assert regions.array is None
@@ -146,17 +158,35 @@ REFUSED: dict[str, tuple[StreamItem, type[Exception], str]] = {
     "no array": (StreamItem([[1, 2]]), UnsupportedArrayError, "no array"),
     "nothing": (StreamItem(), UnsupportedArrayError, "no array"),
     "33 dimensions": (
-        StreamItem(np.zeros((1,) * 33, "u1")) if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else StreamItem(),
+        StreamItem(np.zeros((1,) * 33, "u1"))
+        if np.lib.NumpyVersion(np.__version__) >= "2.0.0"
+        else StreamItem(),
         UnsupportedArrayError if np.lib.NumpyVersion(np.__version__) < "2.0.0" else PayloadTooLargeError,
         "32|no array",
     ),
-    "too large": (StreamItem(np.broadcast_to(np.uint8(0), (1 << 20, 1 << 11))), PayloadTooLargeError, "1,073,741,824"),
-    "a kind nobody knows": (StreamItem(BIG, kind="movie"), UnsupportedArrayError, "'movie'.*image, labels, rois"),
+    "too large": (
+        StreamItem(np.broadcast_to(np.uint8(0), (1 << 20, 1 << 11))),
+        PayloadTooLargeError,
+        "1,073,741,824",
+    ),
+    "a kind nobody knows": (
+        StreamItem(BIG, kind="movie"),
+        UnsupportedArrayError,
+        "'movie'.*image, labels, rois",
+    ),
     "regions as an image": (StreamItem(None, rois=[]), UnsupportedArrayError, "no array"),
     "an array as regions": (StreamItem(BIG, kind="rois", rois=[]), UnsupportedArrayError, "list of regions"),
     "no regions": (StreamItem(kind="rois"), UnsupportedArrayError, "list of regions"),
-    "regions of objects": (StreamItem(kind="rois", rois=[object()]), PayloadError, "regions cannot be written"),
-    "very many regions": (StreamItem(kind="rois", rois=[b"x" * 9_000_000]), PayloadTooLargeError, "several lists"),
+    "regions of objects": (
+        StreamItem(kind="rois", rois=[object()]),
+        PayloadError,
+        "regions cannot be written",
+    ),
+    "very many regions": (
+        StreamItem(kind="rois", rois=[b"x" * 9_000_000]),
+        PayloadTooLargeError,
+        "several lists",
+    ),
     "a contrast of words": (StreamItem(BIG, contrast=("low", "high")), PayloadError, "contrast"),  # type: ignore[arg-type]
     "a contrast of one": (StreamItem(BIG, contrast=(1.0,)), PayloadError, "contrast"),  # type: ignore[arg-type]
     "a path that is none": (StreamItem(BIG, path=7), PayloadError, "no path or name"),  # type: ignore[arg-type]
@@ -166,7 +196,9 @@ REFUSED: dict[str, tuple[StreamItem, type[Exception], str]] = {
 
 @pytest.mark.parametrize("why", REFUSED)
 @pytest.mark.parametrize("attached", [True, False], ids=["viewer", "no viewer"])
-def test_what_cannot_travel_is_refused_before_anything_is_sent_or_counted(rig: Any, why: str, attached: bool) -> None:
+def test_what_cannot_travel_is_refused_before_anything_is_sent_or_counted(
+    rig: Any, why: str, attached: bool
+) -> None:
     item, error, text = REFUSED[why]
     if attached:
         shelf = rig.shelf()
@@ -243,7 +275,9 @@ def test_batches_of_different_contexts_follow_each_other(rig: Any) -> None:
     sender = rig.sender(policy="drop", deadline=0)
     sender.send([StreamItem(BIG)], BatchContext(step_name="first"))
     for i in range(6):
-        sender.send([StreamItem(BIG, ImageKey(z=i))], BatchContext(step_name=f"step {i % 2}"), policy="latest")
+        sender.send(
+            [StreamItem(BIG, ImageKey(z=i))], BatchContext(step_name=f"step {i % 2}"), policy="latest"
+        )
     shelf.open()
     assert sender.flush(5)
     assert [(image.context.step_name, image.key.z) for image in shelf.got] == [
@@ -258,7 +292,9 @@ def test_the_same_place_of_the_same_step_is_superseded_under_latest(rig: Any) ->
     sender.send([StreamItem(BIG)])
     for value in range(10):
         sender.send([StreamItem(np.full((50, 50), value, "u1"), ImageKey(z=z)) for z in (0, 1)])
-    sender.send([StreamItem(np.full((50, 50), 99, "u1"), ImageKey(z=0), "labels")])  # another kind: another place
+    sender.send(
+        [StreamItem(np.full((50, 50), 99, "u1"), ImageKey(z=0), "labels")]
+    )  # another kind: another place
     shelf.open()
     assert sender.flush(5)
     assert sorted(int(copy.max()) for copy in shelf.copies[1:] if copy is not None) == [9, 9, 99]
@@ -289,7 +325,9 @@ def test_sending_says_how_long_it_held_the_pipeline(rig: Any) -> None:
     assert all(0 < value < 1000 for value in sender.block_ms)
 
 
-def test_of_how_long_it_held_the_pipeline_only_the_last_calls_are_kept(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_how_long_it_held_the_pipeline_only_the_last_calls_are_kept(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("polystore.streaming.sender._BLOCK_TIMES", 4)
     sender = rig.sender(attach=False, policy="drop")
     for deadline in (0, 0, 0.2, 0, 0.1, 0):
@@ -327,7 +365,9 @@ def test_a_receiver_that_cannot_map_our_memory_gets_frames(rig: Any, monkeypatch
     assert shelf.places == ["own"]
 
 
-def test_without_a_folder_of_shared_memory_images_travel_in_messages(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_of_shared_memory_images_travel_in_messages(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shm, "SHM_DIR", "/nowhere")
     shelf = rig.shelf()
     sender = rig.sender()
@@ -355,7 +395,9 @@ def test_a_full_memory_when_attaching_is_said_once_and_images_travel_in_messages
     assert sender.stats == StreamStats(sent=5, displayed=5)
 
 
-def test_an_image_larger_than_the_arena_takes_a_segment_of_its_own(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_larger_than_the_arena_takes_a_segment_of_its_own(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: list[str] = []
     publish = segment.publish
     monkeypatch.setattr(segment, "publish", lambda array: names.append(publish(array)) or names[-1])
@@ -383,7 +425,9 @@ def test_segments_on_their_way_stay_within_the_window_in_bytes(rig: Any) -> None
     assert sender.stats.balanced
 
 
-def test_segments_that_do_not_fit_are_said_once(rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_segments_that_do_not_fit_are_said_once(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     shelf = rig.shelf()
     sender = rig.sender(arena_bytes=0)
     monkeypatch.setattr(shm, "free_bytes", lambda: 1000)

@@ -40,9 +40,16 @@ from zmqruntime.messages import Items, decode_sender, encode_data
 
 GOLDEN = tomllib.loads(Path(__file__).with_name("golden.toml").read_text())["bodies"]
 
-CONTEXT = BatchContext("run-7", 2, "gaussian_blur", "worker 1", DisplaySpec(colormap="magma", modes={"well": "layer"}))
+CONTEXT = BatchContext(
+    "run-7", 2, "gaussian_blur", "worker 1", DisplaySpec(colormap="magma", modes={"well": "layer"})
+)
 EMPTY = msgspec.Raw(encode(["", None, "", "", {}]))
-ROIS = rois_to_wire([ROI("polygon", [[1.5, 2], [3, 4], [5, 2]], {"label": 7}), ROI("mask", [[10, 20]], mask=[[1, 1, 0], [0, 1, 1]])])
+ROIS = rois_to_wire(
+    [
+        ROI("polygon", [[1.5, 2], [3, 4], [5, 2]], {"label": 7}),
+        ROI("mask", [[10, 20]], mask=[[1, 1, 0], [0, 1, 1]]),
+    ]
+)
 KEY = (None, None, "A01", 1, "DAPI", 3, None)
 NOWHERE = (None,) * 7
 
@@ -58,7 +65,18 @@ HEADERS: dict[str, ImageHeader] = {
         IN_ARENA, 8192, 5, 8388608, (2048, 2048), "<u2", 0, KEY, (0.0, 4095.0), "/data/A01_s001.tif", "", None
     ),
     "image_in_segment": ImageHeader(
-        IN_SEGMENT, 0, 0, 80000000, (2, 4000, 5000), ">u2", 0, NOWHERE, None, "", "stem", "polystore-4242-123456-2"
+        IN_SEGMENT,
+        0,
+        0,
+        80000000,
+        (2, 4000, 5000),
+        ">u2",
+        0,
+        NOWHERE,
+        None,
+        "",
+        "stem",
+        "polystore-4242-123456-2",
     ),
     "labels_in_frame": ImageHeader(IN_FRAME, 0, 0, 6, (2, 3), "|u1", 1, KEY, None, "", "", "none"),
     "rois_in_header": ImageHeader(IN_HEADER, 0, 0, 0, (), "", 2, KEY, None, "", "", ROIS),
@@ -109,7 +127,9 @@ def test_every_body_is_pinned() -> None:
 
 
 def test_fields_of_later_versions_are_ignored_and_missing_ones_have_defaults() -> None:
-    assert decode_as(SenderHello, encode({"package": "9", "codecs": ["zstd"], "colour": 1})) == SenderHello("9", ["zstd"])
+    assert decode_as(SenderHello, encode({"package": "9", "codecs": ["zstd"], "colour": 1})) == SenderHello(
+        "9", ["zstd"]
+    )
     assert decode_as(ReceiverWelcome, encode({})) == ReceiverWelcome()
     later = msgspec.msgpack.decode(golden("context"))
     later[4]["shimmer"] = True
@@ -141,7 +161,13 @@ def test_what_is_no_batch_is_a_typed_error(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xc0", encode([1, 2]), encode(["", None, "", "", {"modes": {"well": "sideways"}}]), encode(["", "2", "", "", {}])],
+    [
+        b"",
+        b"\xc0",
+        encode([1, 2]),
+        encode(["", None, "", "", {"modes": {"well": "sideways"}}]),
+        encode(["", "2", "", "", {}]),
+    ],
     ids=lambda data: data[:12].hex(),
 )
 def test_what_is_no_context_is_a_typed_error(data: bytes) -> None:
@@ -165,7 +191,11 @@ def test_bytes_with_one_bit_turned_are_a_body_or_a_typed_error(name: str, data: 
     original = bytearray(golden(name))
     bit = data.draw(st.integers(0, 8 * len(original) - 1))
     original[bit // 8] ^= 1 << (bit % 8)
-    for decode in (decode_batch, decode_context, *(lambda body, kind=kind: decode_as(kind, body) for kind in map(type, SMALL.values()))):
+    for decode in (
+        decode_batch,
+        decode_context,
+        *(lambda body, kind=kind: decode_as(kind, body) for kind in map(type, SMALL.values())),
+    ):
         try:
             decode(bytes(original))
         except PayloadError:

@@ -99,7 +99,9 @@ def test_images_larger_than_all_of_it_travel_in_messages(rig: Any, memory: Path)
 def test_images_of_which_one_fits_and_the_next_does_not(rig: Any, memory: Path) -> None:
     shelf = rig.shelf(opened=False)
     sender = rig.sender(policy="drop", deadline=0.2)
-    middle = np.tile(IMAGE, (2, 2))  # 2 MB: just too large for the arena, and one segment fits half of what is free
+    middle = np.tile(
+        IMAGE, (2, 2)
+    )  # 2 MB: just too large for the arena, and one segment fits half of what is free
     report = sender.send([StreamItem(middle) for _ in range(10)])
     shelf.open()
     assert sender.flush(20)

@@ -155,7 +155,11 @@ class ZMQServer(StreamHandler):
             See `zmqruntime.sockets.bind`; nothing stays bound then.
         """
         # MANDATORY: answering a connection that is gone fails, which is how one notices that it is.
-        data = make_socket(zmq.ROUTER, router_mandatory=1) if self._data_kind == "ingest" else make_socket(zmq.XPUB)
+        data = (
+            make_socket(zmq.ROUTER, router_mandatory=1)
+            if self._data_kind == "ingest"
+            else make_socket(zmq.XPUB)
+        )
         control = make_socket(zmq.ROUTER)
         try:
             if self._data_kind == "broadcast":
@@ -396,7 +400,7 @@ class ZMQServer(StreamHandler):
             envelope, reply = self._replies.popleft()
             try:
                 text = encode_control(reply)
-            except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
                 logger.exception("a reply cannot be written as JSON")
                 text = encode_control(
                     Error("reply", f"the server's answer cannot be written as JSON: {error}")

@@ -157,6 +157,7 @@ def bind(sock: zmq.Socket[bytes], url: str, endpoint: Endpoint, curve: Curve = N
     """
     require_key_for(endpoint, curve.keys)
     curve.apply_server(sock)
+    _allow_ipv6(sock, url)
     end = time.monotonic() + BIND_PATIENCE
     while True:
         try:
@@ -194,4 +195,10 @@ def _bind(sock: zmq.Socket[bytes], url: str) -> None:
 def connect(sock: zmq.Socket[bytes], url: str, curve: Curve = NO_CURVE) -> None:
     """Connect `sock` to `url`; ZeroMQ goes on trying until somebody listens there."""
     curve.apply_client(sock)
+    _allow_ipv6(sock, url)
     sock.connect(url)
+
+
+def _allow_ipv6(sock: zmq.Socket[bytes], url: str) -> None:
+    if "[" in url:  # only there: a name could otherwise come to mean an IPv6 address nobody listens on
+        sock.setsockopt(zmq.IPV6, 1)

@@ -288,7 +288,7 @@ class StreamReceiver:
 
     def _reject(self, identity: bytes, error: ProtocolError) -> None:
         self.rejected += 1
-        if self.rejected & (self.rejected - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: garbage must not fill the log
+        if self.rejected & (self.rejected - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: not to fill the log
             logger.warning("refused a message, number %d: %s", self.rejected, error)
         if identity in self._peers:
             self._forget(identity)  # what it said is lost, and with it the count: the session cannot go on
@@ -364,7 +364,9 @@ class StreamReceiver:
             self._send(identity, Refused("version", text))
             return
         if len(hello.session) > MAX_NAME:
-            raise ProtocolError(f"a session's name has {len(hello.session)} letters, at most {MAX_NAME} are taken")
+            raise ProtocolError(
+                f"a session's name has {len(hello.session)} letters, at most {MAX_NAME} are taken"
+            )
         peer = self._peers.get(identity)
         if peer is None or peer.session != hello.session:
             if len(self._peers) >= MAX_PEERS:

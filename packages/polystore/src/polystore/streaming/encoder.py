@@ -207,7 +207,9 @@ class ImageEncoder(Encoder[Outgoing]):
                     break
                 rois: Any = msgspec.Raw(item.rois)
                 headers.append(
-                    ImageHeader(IN_HEADER, 0, 0, 0, (), "", item.kind, item.key, None, item.path, item.name, rois)
+                    ImageHeader(
+                        IN_HEADER, 0, 0, 0, (), "", item.kind, item.key, None, item.path, item.name, rois
+                    )
                 )
                 tokens.append(None)
                 continue
@@ -318,6 +320,3 @@ class ImageEncoder(Encoder[Outgoing]):
             raise PayloadTooLargeError(
                 f"an image of {nbytes} bytes is larger than the receiver takes ({self._max_bytes}): send it in parts"
             )
-
-
-

@@ -11,7 +11,13 @@ import numpy as np
 
 from polystore.components import ImageKey
 from polystore.config import Settings
-from polystore.errors import ComponentError, MissingExtraError, NoSharedMemoryError, PayloadError, TornPayloadError
+from polystore.errors import (
+    ComponentError,
+    MissingExtraError,
+    NoSharedMemoryError,
+    PayloadError,
+    TornPayloadError,
+)
 from polystore.payload import inline, segment, shm
 from polystore.payload.arena import MappedArena
 from polystore.payload.arrays import checked_dtype, checked_nbytes

@@ -182,7 +182,14 @@ class ImageSender:
                 contrast = _contrast(contrast)
             outgoing.append(
                 Outgoing(
-                    array, wire, kind, _key_values(item.key), contrast, _text(item.path), _text(item.name), rois
+                    array,
+                    wire,
+                    kind,
+                    _key_values(item.key),
+                    contrast,
+                    _text(item.path),
+                    _text(item.name),
+                    rois,
                 )
             )
         try:
