@@ -316,6 +316,32 @@ def test_what_waits_is_a_copy_unless_deferred(rig: Any) -> None:
     assert second.max() == 1  # mutated although one must not: the proof that nothing was copied
 
 
+def test_an_image_rewritten_before_its_credit_is_never_shown(rig: Any, until: Any) -> None:
+    # A sender that breaks the rule, played by stamping a slot that is still out.
+    shelf = rig.shelf(opened=False)
+    sender = rig.sender(policy="drop", deadline=0)
+    sender.send([StreamItem(BIG), StreamItem(BIG)])
+    until(lambda: len(shelf.held) == 2)
+    arena = sender._encoder._arena
+    assert arena is not None
+    arena.stamp(min(arena._used), BIG.nbytes)
+    shelf.open()
+    assert sender.flush(5)
+    assert shelf.torn == 1
+    assert sender.stats == StreamStats(sent=2, displayed=1, dropped=1, refused=1)
+
+
+def test_a_slot_that_was_rewritten_on_the_way_is_refused(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = rig.shelf()
+    sender = rig.sender(policy="drop", deadline=0)
+    stamp = sender._encoder._arena.stamp
+    monkeypatch.setattr(sender._encoder._arena, "stamp", lambda base, nbytes: stamp(base, nbytes) - 1)
+    sender.send([StreamItem(BIG)])
+    assert sender.flush(5)
+    assert shelf.got == []
+    assert sender.stats == StreamStats(sent=1, dropped=1, refused=1)
+
+
 def test_sending_says_how_long_it_held_the_pipeline(rig: Any) -> None:
     rig.shelf()
     sender = rig.sender()

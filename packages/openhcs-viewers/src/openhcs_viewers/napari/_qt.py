@@ -13,12 +13,27 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QSocketNotifier, Qt, QTimer, Signal
 
-__all__ = ["FRAME", "FramePump", "TerminationWatch"]
+__all__ = ["FIRST_SIZE", "FRAME", "FramePump", "TerminationWatch", "give_room"]
 
 logger = logging.getLogger(__name__)
 
 FRAME = 1 / 30
 """Seconds between two updates: what arrives meanwhile is shown together, and the user's clicks come between."""
+
+
+FIRST_SIZE = (1400, 900)
+"""Width and height of a window whose user has not chosen: the layers of a few steps and channels are all in view."""
+
+
+def give_room(model: Any) -> None:
+    """Make a new window large enough for a plate's layers, unless napari remembers the size its user chose."""
+    from napari.settings import get_settings
+    from qtpy.QtWidgets import QApplication
+
+    if get_settings().application.window_size is None:
+        free = QApplication.primaryScreen().availableGeometry()
+        width, height = FIRST_SIZE
+        model.window.resize(min(width, round(free.width() * 0.9)), min(height, round(free.height() * 0.9)))
 
 
 class FramePump(QObject):

@@ -67,12 +67,14 @@ class NapariViewer(Viewer):
 
         from openhcs_viewers.napari._camera import CameraKeeper
         from openhcs_viewers.napari._caption import Caption
+        from openhcs_viewers.napari._qt import give_room
         from openhcs_viewers.napari._sliders import Sliders
 
         self.title = title
         if self._own:
             check_display()
             self._model = NapariWindow(title=title, show=True)
+            give_room(self._model)
             warm_up(self._model)
         self._sliders = Sliders(self._model, self.scene, self._moved)
         self._caption = Caption(self._model)

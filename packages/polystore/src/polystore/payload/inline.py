@@ -15,7 +15,6 @@ import numpy as np
 
 from polystore.errors import MissingExtraError, PayloadError
 
-
 LZ4_MOST = 255
 """LZ4 packs at most this many bytes into one."""
 
