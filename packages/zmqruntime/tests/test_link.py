@@ -58,7 +58,10 @@ def test_small_large_and_framed_items_arrive_in_the_order_they_were_sent(endpoin
     items = []
     for i in range(200):
         items += [b"small %d" % i, b"large %d " % i + bytes(MAX_LINK_BYTES), b"Frame %d" % i]
-    with Collector(endpoint) as server, StreamSender(endpoint, Texts(), policy="block", deadline=10) as sender:
+    with (
+        Collector(endpoint) as server,
+        StreamSender(endpoint, Texts(), policy="block", deadline=10) as sender,
+    ):
         sender.send(items)
         assert sender.flush(10)
         assert server.got == items
@@ -91,7 +94,10 @@ def test_a_receiver_that_closes_is_noticed_at_once_and_its_successor_found(endpo
 
 
 def test_a_stranger_without_a_session_is_shown_the_door(endpoint: Endpoint) -> None:
-    with Collector(endpoint) as server, StreamSender(endpoint, Texts(), policy="block", deadline=10) as sender:
+    with (
+        Collector(endpoint) as server,
+        StreamSender(endpoint, Texts(), policy="block", deadline=10) as sender,
+    ):
         stranger = Link.connect(link_path(endpoint), "no session of this server")
         assert stranger is not None
         sender.send([b"after the stranger"])
