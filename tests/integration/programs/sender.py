@@ -45,7 +45,7 @@ def main() -> None:
     sender = ImageSender(
         Endpoint(data_port=port),
         policy=policy,
-        deadline=20.0 if policy == "block" else 1.0,
+        deadline=120.0 if policy == "block" else 1.0,
         arena_bytes=2 << 20,
     )
     stop = threading.Event()
