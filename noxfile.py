@@ -132,7 +132,7 @@ def ensure(session: nox.Session, *needs: str) -> bool:
             lacking = missing(need)
         if lacking:
             complete = False
-            session.warn(f"still missing for {title}: {', '.join(lacking)}. As root: {remedy}")
+            session.warn(f"missing for {title}: {', '.join(lacking)}. As root: {remedy}")
     return complete
 
 

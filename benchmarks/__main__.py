@@ -47,15 +47,17 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{about['cpu']}, {about['usable_cores']} cores, load {about['load_average']}", flush=True)
     rows: list[Row] = []
     failed = []
+    busy: dict[str, float | None] = {}
     for name in groups:
-        start = time.monotonic()
+        start, neighbours = time.monotonic(), machine.Neighbours()
         try:
             rows += importlib.import_module(GROUPS[name]).run(options)
         except BenchmarkError as error:
             failed.append(f"{name}: {error}")
             print(f"{name}: {error}", file=sys.stderr, flush=True)
-        print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
-    about["load_average_after"] = machine.load()
+        busy[name] = neighbours.share()
+        print(f"{name}: {time.monotonic() - start:.0f} s, {_said(busy[name])}", flush=True)
+    about |= {"load_average_after": machine.load(), "others_cpu": busy}
     write_json(options.out / "bench.json", about, rows)
     print(f"\n{table(rows)}\n")
     written = [str(options.out / "bench.json")]
@@ -74,6 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
     for line in failed:
         print(f"NOT MEASURED: {line}")
     return 1 if failed else 0
+
+
+def _said(share: float | None) -> str:
+    if share is None:
+        return "nobody knows how busy the machine was"
+    doubt = "; measure again when it is idle" if share > machine.DOUBTFUL else ""
+    return f"others used {share:.0%} of the processors{doubt}"
 
 
 if __name__ == "__main__":

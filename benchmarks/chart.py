@@ -102,10 +102,12 @@ def _title(figure: Any, height: float, machine: Mapping[str, Any], goals: Sequen
             va="center",
             color=MISSED,
         )
-    load = machine.get("load_average") or ["?"]
+    others = max(
+        (share for share in (machine.get("others_cpu") or {}).values() if share is not None), default=0.0
+    )
     about = (
         f"{machine.get('cpu')}, {machine.get('usable_cores')} cores, {machine.get('python')}, {machine.get('system')}; "
-        f"load {load[0]} at the start; {machine.get('time', '')[:10]}"
+        f"others used up to {others:.0%} of it; {machine.get('time', '')[:10]}"
     )
     figure.text(0.02, 1 - 0.68 / height, textwrap.shorten(about, 170), fontsize=9, color=FAINT, va="center")
 

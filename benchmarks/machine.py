@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ PACKAGES = (
     "PyQt6",
 )
 """Distributions whose version moves the numbers; those not installed are left out."""
+
+
+DOUBTFUL = 0.05
+"""Others' share of the processors from which on a measurement should be made again."""
 
 
 def describe() -> dict[str, Any]:
@@ -48,6 +53,39 @@ def describe() -> dict[str, Any]:
 def load() -> list[float]:
     """Return the load average over 1, 5 and 15 minutes; empty where the system keeps none."""
     return [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else []
+
+
+class Neighbours:
+    """How much of the processors others use from now on: what makes a measurement doubtful."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._busy, self._own = _busy_seconds(), _own_seconds()
+
+    def share(self) -> float | None:
+        """Return the part of all processors' time that processes other than ours used; None where nobody counts.
+
+        Ours are this one and its children that have ended.
+        """
+        busy = _busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        others = (busy - self._busy) - (_own_seconds() - self._own)
+        return round(max(0.0, others / (time.monotonic() - self._start) / (os.cpu_count() or 1)), 3)
+
+
+def _busy_seconds() -> float | None:
+    try:
+        fields = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return None
+    user, nice, system, _idle, _waiting, irq, softirq, _stolen = fields
+    return float(user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _version(name: str) -> str:

@@ -119,7 +119,7 @@ def _part(environment: dict[str, str], name: str, repeats: int, count: int = 0) 
 def _first_images(environment: dict[str, str], starts: int) -> list[Row]:
     ratios, firsts, later, native = [], [], [], []
     for _ in range(starts):
-        found = _part(environment, "first", 3)
+        found = _part(environment, "first", 2)
         native += found["native_ms"]
         later += found["later_ms"]
         firsts.append(found["first_ms"])
