@@ -21,7 +21,7 @@ FRAME = 1 / 30
 """Seconds between two updates: what arrives meanwhile is shown together, and the user's clicks come between."""
 
 
-FIRST_SIZE = (1400, 900)
+FIRST_SIZE = (1200, 800)
 """Width and height of a window whose user has not chosen: the layers of a few steps and channels are all in view."""
 
 
