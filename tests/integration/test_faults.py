@@ -221,6 +221,28 @@ def test_a_sender_killed_at(stage: Stage, point: str, repeats: int) -> None:
     assert stage.names() == []
 
 
+@pytest.mark.parametrize("point", ["slot.filled", "segment.filled"])
+def test_a_receiver_that_ends_leaves_no_name_of_a_sender_that_died(stage: Stage, point: str) -> None:
+    receiver = stage.receiver()
+    assert killed(stage.sender("block", fault=point))
+    assert (stage.names() != []) == (point == "segment.filled")
+    stop(receiver)
+    assert stage.names() == []
+
+
+def test_names_of_a_dead_sender_go_while_the_receiver_works_on(stage: Stage) -> None:
+    receiver = stage.receiver()
+    steady = stage.sender("block")
+    wait_until(lambda: stage.status().get("received", 0) > 0, 20)
+    assert killed(stage.sender("block", fault="segment.filled"))
+    assert len(stage.names_of_the_dead()) == 1
+    wait_until(lambda: stage.names_of_the_dead() == [], 20)
+    account = finish_after(stage, steady)
+    assert account["displayed"] == account["given"]
+    stop(receiver)
+    assert stage.names() == []
+
+
 def test_a_sender_killed_at_any_time(stage: Stage, repeats: int) -> None:
     receiver = stage.receiver()
     dice = random.Random(1)

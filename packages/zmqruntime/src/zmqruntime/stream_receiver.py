@@ -140,6 +140,11 @@ class Peer:
         """
         self._outbox(self, seq, code, reason, weight)
 
+    @property
+    def died(self) -> bool:
+        """Whether the sender is a process of this machine that has ended."""
+        return self.local and not same_process(self.pid, self._start_time)
+
     def is_alive(self, now: float, gone: float) -> bool:
         """Return whether the sender may still be there."""
         if self.local:

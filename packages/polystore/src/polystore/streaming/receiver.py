@@ -169,8 +169,11 @@ class ImageReceiver(StreamHandler):
         return encode(ArenaReply(True))
 
     def detach(self, peer: Peer) -> None:
-        """See `StreamHandler.detach`. Images still in use keep the mapping."""
+        """See `StreamHandler.detach`. Images still in use keep the mapping; names a dead sender left go."""
         peer.state = None
+        if self._shared and peer.died:
+            # Killed between naming a segment and telling of it: nobody else will hear of that name.
+            shm.janitor()
 
     def items(self, peer: Peer, seq: int, count: int, body: bytes, frames: list[Any]) -> None:
         """See `StreamHandler.items`."""
