@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 ALLOWED_SKIPS: dict[str, str] = {}
 """Test id (or its beginning) and the reason why it may be skipped in CI. A skip is a test nobody runs."""
+
+
+# A run in the background of a script ignores Ctrl-C, and so would every process the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
