@@ -12,9 +12,12 @@ ALLOWED_SKIPS: dict[str, str] = {}
 """Test id (or its beginning) and the reason why it may be skipped in CI. A skip is a test nobody runs."""
 
 
-# A run in the background of a script ignores Ctrl-C, and so would every process the tests start and interrupt.
+# A run in the background of a script ignores Ctrl-C, one under nohup the end of its terminal, and so would every
+# process the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
