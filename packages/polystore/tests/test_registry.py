@@ -196,24 +196,28 @@ def test_a_plugin_may_use_its_registry_while_it_is_imported(install: Install) ->
         del module.shared  # type: ignore[attr-defined]
 
 
-def test_a_fork_while_another_thread_registers_leaves_the_child_free() -> None:
+def test_a_fork_while_another_thread_looks_for_plugins_leaves_the_child_free() -> None:
     code = textwrap.dedent(
         """
         import os, threading
         from polystore.registry import Registry
         registry = Registry("p", group="none", builtins={"sep": "os:sep"})
-        held, go = threading.Event(), threading.Event()
-        def hold():
-            with registry._lock:
-                held.set()
-                go.wait()
-        thread = threading.Thread(target=hold)
+        looking, go = threading.Event(), threading.Event()
+        scan = registry._scan
+        def slow():
+            looking.set()
+            go.wait()
+            return scan()
+        registry._scan = slow
+        thread = threading.Thread(target=registry.names)
         thread.start()
-        held.wait()
+        looking.wait()
         pid = os.fork()
         if pid == 0:
+            registry._scan = scan
             registry.register("mine", str)
-            os._exit(0 if registry.get("mine") is str and registry.get("sep") == os.sep else 1)
+            fine = registry.names() == ("mine", "sep") and registry.get("sep") == os.sep
+            os._exit(0 if fine else 1)
         _, status = os.waitpid(pid, 0)
         go.set()
         thread.join()

@@ -1,7 +1,7 @@
 """Every error polystore raises on purpose.
 
 * PolystoreError
-  + BackendNotFoundError (also LookupError)      no backend or plugin of that name
+  + BackendNotFoundError (also KeyError)         no backend or plugin of that name
   + BackendClashError (also ValueError)          two plugins claim one name
   + BackendLoadError (also ImportError)          a plugin is known but cannot be used
     - MissingExtraError                          ... because an optional dependency is not installed
@@ -64,8 +64,10 @@ class PolystoreError(Exception):
     """Base of every error polystore raises on purpose."""
 
 
-class BackendNotFoundError(PolystoreError, LookupError):
+class BackendNotFoundError(PolystoreError, KeyError):
     """No backend (or other plugin) has the given name; the text lists the known ones."""
+
+    __str__ = Exception.__str__  # a KeyError shows its text in quotes
 
 
 class BackendClashError(PolystoreError, ValueError):

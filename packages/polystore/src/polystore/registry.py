@@ -1,36 +1,49 @@
 """Names to plugins: listing imports nothing, `Registry.get` imports one.
 
 Built-ins stand in a static table of ``"module:attribute"`` strings; other distributions add theirs by entry
-point; a program adds its own with `Registry.register`. All three are looked up the same way.
+point (`polystore._discovery` keeps those in a cache); a program adds its own with `Registry.register`, or by
+defining a subclass that names itself (`register_subclass`). All are looked up the same way.
 
-Nothing here holds a lock while it imports, so a plugin may use the registry it is loaded from, and a fork
-in the middle of an import leaves no lock behind.
+Nothing here takes a lock: every step leaves the tables usable, so threads need not wait for each other, a
+plugin may use the registry it is loaded from, and a fork in the middle of a step leaves nothing locked.
+
+This module is on the way of the first listing in a process, which shall cost a tenth of the start of Python.
+It therefore imports nothing that Python has not imported at its own start; ``typing`` alone would cost ten
+times the listing. What only an error needs is imported when there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
-
-from polystore._locks import ForkSafeLock
-from polystore.errors import BackendClashError, BackendLoadError, BackendNotFoundError, MissingExtraError
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from collections.abc import Mapping
+    from typing import Any, Generic, TypeVar
 
-__all__ = ["Plugin", "Registry"]
+    from polystore._mappings import LazyDiscoveryDict, SecondaryRegistryDict
+    from polystore._subclasses import register_subclass
+    from polystore.errors import BackendNotFoundError
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
+    class _Of(Generic[T]): ...
+else:
+    T = None
+
+    class _Of:
+        """`typing.Generic` without `typing`: lets `Registry[T]` be written."""
+
+        __slots__ = ()
+        __class_getitem__ = classmethod(type(list[int]))
+
+
+__all__ = ["LazyDiscoveryDict", "Plugin", "Registry", "SecondaryRegistryDict", "register_subclass"]
 
 BUILT_IN = "built in"
 REGISTERED = "registered by this program"
 
 
-@dataclass(frozen=True, slots=True)
 class Plugin:
-    """One name of a registry: where it comes from and what it stands for, not imported yet.
+    """One name of a registry: where it comes from and what it stands for, not imported yet. Never changed.
 
     Parameters
     ----------
@@ -39,15 +52,25 @@ class Plugin:
     target
         ``"module:attribute"``, or the object itself when a program registered it.
     origin
-        ``"built in"``, ``"registered by this program"`` or the distribution that declares it.
+        ``"built in"``, ``"registered by this program"``, the module that defines it, or the distribution
+        that declares it.
+    requires
+        What to install when it lacks something: ``"polystore[zarr]"``. Empty when nobody said.
     """
 
-    name: str
-    target: Any
-    origin: str
+    __slots__ = ("name", "origin", "requires", "target")
+
+    def __init__(self, name: str, target: Any, origin: str, requires: str = "") -> None:
+        self.name = name
+        self.target = target
+        self.origin = origin
+        self.requires = requires
+
+    def __repr__(self) -> str:
+        return f"Plugin({self.name!r}, {self.target!r}, {self.origin!r})"
 
 
-class Registry(Generic[T]):
+class Registry(_Of[T]):
     """Plugins of one kind, by name. Thread-safe; usable after fork.
 
     Parameters
@@ -63,6 +86,8 @@ class Registry(Generic[T]):
         Other names under which `get` finds them; not listed.
     extras
         For built-ins with optional dependencies, the extra that brings them.
+    enable_cache, check_mtimes
+        How entry points are found, see `refresh`.
     """
 
     def __init__(
@@ -73,27 +98,38 @@ class Registry(Generic[T]):
         builtins: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
         extras: Mapping[str, str] | None = None,
+        enable_cache: bool = True,
+        check_mtimes: bool = True,
     ) -> None:
         self.kind = kind
         self.group = group
         self.version = 0
         """Counts changes: whoever caches something made of this registry compares it."""
-        self._builtins = {name: Plugin(name, target, BUILT_IN) for name, target in (builtins or {}).items()}
+        extras = extras or {}
+        self._builtins = {
+            name: Plugin(name, target, BUILT_IN, f"polystore[{extras[name]}]" if name in extras else "")
+            for name, target in (builtins or {}).items()
+        }
         self._aliases = dict(aliases or {})
-        self._extras = dict(extras or {})
+        self._enable_cache = enable_cache
+        self._check_mtimes = check_mtimes
         self._registered: dict[str, Plugin] = {}
-        self._loaded: dict[str, T] = {}
+        self._loaded: dict[Plugin, T] = {}
+        self._loading: set[str] = set()
         self._installed: tuple[dict[str, Plugin], dict[str, str]] | None = None
-        self._names: tuple[str, ...] | None = None
-        self._lock = ForkSafeLock()
+        self._names: tuple[int, tuple[str, ...]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Registry of {self.kind}s, entry points {self.group!r}>"
 
     def names(self) -> tuple[str, ...]:
         """Every known name, sorted. Imports no plugin; the first call in a process looks for entry points."""
-        names = self._names
-        if names is None:
-            names = tuple(sorted({*self._registered, *self._builtins, *self._discover()[0]}))
-            self._names = names
-        return names
+        kept = self._names
+        if kept is None or kept[0] != self.version:
+            version = self.version  # read first: a change from here on makes the answer stale
+            found = sorted({*self._registered, *self._builtins, *self._discover()[0]})
+            kept = self._names = (version, tuple(found))
+        return kept[1]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._find(self.canonical(name)) is not None
@@ -112,15 +148,20 @@ class Registry(Generic[T]):
         BackendLoadError
             It cannot be imported; the other plugins are not affected.
         """
-        name = self.canonical(name)
-        if name in self._loaded:
-            return self._loaded[name]
-        plugin = self._find(name)
-        if plugin is None:
-            raise self._unknown(name)
-        if plugin.origin not in (BUILT_IN, REGISTERED) and (clash := self._discover()[1].get(name)):
-            raise BackendClashError(clash)
-        return self._loaded.setdefault(name, self._load(plugin))
+        plugin = self.plugin(name)
+        if plugin in self._loaded:
+            return self._loaded[plugin]
+        installed, clashes = self._discover()
+        if plugin.name in clashes and installed.get(plugin.name) is plugin:
+            from polystore.errors import BackendClashError
+
+            raise BackendClashError(clashes[plugin.name])
+        self._loading.add(plugin.name)
+        try:
+            value: T = _load(self.kind, plugin)
+        finally:
+            self._loading.discard(plugin.name)
+        return self._loaded.setdefault(plugin, value)
 
     def canonical(self, name: str) -> str:
         """The name an alias stands for; any other name as plain text, also when it is given as an enum's member."""
@@ -145,15 +186,7 @@ class Registry(Generic[T]):
         BackendClashError
             The name stands for something else already and ``replace`` is not given.
         """
-        with self._lock:
-            taken = self._find(name)
-            if taken is not None and taken.target != target and not replace:
-                raise BackendClashError(
-                    f"{self.kind} {name!r} is already {taken.target!r} ({taken.origin}); choose another "
-                    f"name, or replace it by {target!r} with replace=True"
-                )
-            self._registered[name] = Plugin(name, target, REGISTERED)
-            self._changed(name)
+        self._put(Plugin(name, target, REGISTERED), replace=replace)
 
     def unregister(self, name: str) -> None:
         """Take back what `register` added; a built-in or installed plugin of that name is there again.
@@ -163,24 +196,60 @@ class Registry(Generic[T]):
         BackendNotFoundError
             Nothing was registered under that name by this program.
         """
-        with self._lock:
-            if self._registered.pop(name, None) is None:
-                raise BackendNotFoundError(f"no {self.kind} {name!r} was registered by this program")
-            self._changed(name)
+        plugin = self._registered.pop(name, None)
+        if plugin is None:
+            from polystore.errors import BackendNotFoundError
 
-    def _changed(self, name: str) -> None:
-        self._loaded.pop(name, None)
-        self._names = None
-        self.version += 1
+            raise BackendNotFoundError(f"no {self.kind} {name!r} was registered by this program")
+        self._changed(plugin)
+
+    def refresh(self, *, enable_cache: bool | None = None, check_mtimes: bool | None = None) -> None:
+        """Look for entry points anew when a name is next asked for: sees what was installed meanwhile.
+
+        Parameters
+        ----------
+        enable_cache
+            False: read every distribution's metadata instead of the cache.
+        check_mtimes
+            False: believe the cache when the folders on the import path are unchanged, without a look at
+            the entry points of each distribution; an edit of one in place is then missed.
+        """
+        self._enable_cache = self._enable_cache if enable_cache is None else enable_cache
+        self._check_mtimes = self._check_mtimes if check_mtimes is None else check_mtimes
+        self._installed = None
+        self._changed(None)
+
+    def _put(self, plugin: Plugin, *, replace: bool) -> None:
+        taken = self._find(plugin.name)
+        if not replace and taken is None:
+            taken = self._registered.setdefault(plugin.name, plugin)  # or another thread was first
+        if taken is not None and taken is not plugin:
+            if not replace and taken.target != plugin.target:
+                from polystore.errors import BackendClashError
+
+                raise BackendClashError(
+                    f"{self.kind} {plugin.name!r} is already {taken.target!r} ({taken.origin}); choose another "
+                    f"name, or replace it by {plugin.target!r} with register(..., replace=True)"
+                )
+            self._registered[plugin.name] = plugin
+        elif taken is None:
+            self._registered[plugin.name] = plugin
+        self._changed(taken)
+
+    def _changed(self, old: Plugin | None) -> None:
+        if old is not None:
+            self._loaded.pop(old, None)
+        self.version += 1  # of two threads here at once one may be lost: both have changed the tables before
 
     def _find(self, name: str) -> Plugin | None:
-        # Entry points are looked for last and only when needed: it costs tens of milliseconds once.
+        # Entry points are looked for last and only when needed: the rest needs no look at the disk.
         return self._registered.get(name) or self._builtins.get(name) or self._discover()[0].get(name)
 
     def _discover(self) -> tuple[dict[str, Plugin], dict[str, str]]:
-        if self._installed is None:
-            self._installed = self._scan()
-        return self._installed
+        installed = self._installed
+        if installed is None:
+            installed = self._installed = self._scan()
+        return installed
 
     def _scan(self) -> tuple[dict[str, Plugin], dict[str, str]]:
         from importlib.metadata import entry_points
@@ -188,40 +257,23 @@ class Registry(Generic[T]):
         found: dict[str, Plugin] = {}
         clashes: dict[str, str] = {}
         for entry in entry_points(group=self.group):
-            plugin = Plugin(entry.name, entry.value, _origin(entry))
-            first = self._builtins.get(entry.name) or found.get(entry.name)
+            origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "unnamed"
+            plugin = Plugin(entry.name, entry.value, origin)
+            first = self._builtins.get(plugin.name) or found.get(plugin.name)
             if first is None:
-                found[entry.name] = plugin
+                found[plugin.name] = plugin
             elif first.target != plugin.target:
-                clashes[entry.name] = (
-                    f"{self.kind} {entry.name!r} is claimed by {first.target!r} ({first.origin}) and by "
+                clashes[plugin.name] = (
+                    f"{self.kind} {plugin.name!r} is claimed by {first.target!r} ({first.origin}) and by "
                     f"{plugin.target!r} ({plugin.origin}); uninstall one, or choose with "
                     "register(..., replace=True)"
                 )
         return found, clashes
 
-    def _load(self, plugin: Plugin) -> T:
-        if not isinstance(plugin.target, str):
-            return cast(T, plugin.target)
-        where = f"{self.kind} {plugin.name!r} ({plugin.target}, {plugin.origin})"
-        module, _, attribute = plugin.target.partition(":")
-        try:
-            found: Any = import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except ModuleNotFoundError as exc:
-            extra = self._extras.get(plugin.name)
-            if extra is not None and not (exc.name or "").startswith("polystore"):
-                raise MissingExtraError(
-                    f"{self.kind} {plugin.name!r} needs {exc.name}: pip install 'polystore[{extra}]'"
-                ) from exc
-            raise BackendLoadError(f"{where} needs {exc.name}, which is not installed") from exc
-        except Exception as exc:  # the plugin boundary: whatever its module does, the others go on
-            raise BackendLoadError(f"{where} cannot be imported: {type(exc).__name__}: {exc}") from exc
-        return cast(T, found)
-
     def _unknown(self, name: str) -> BackendNotFoundError:
         from difflib import get_close_matches
+
+        from polystore.errors import BackendNotFoundError
 
         known = self.names()
         close = get_close_matches(str(name), [*known, *self._aliases], n=1)
@@ -229,5 +281,42 @@ class Registry(Generic[T]):
         return BackendNotFoundError(f"unknown {self.kind} {name!r} (known: {', '.join(known)}){hint}")
 
 
-def _origin(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unnamed distribution"
+def _load(kind: str, plugin: Plugin) -> Any:
+    """The object a plugin stands for."""
+    if not isinstance(plugin.target, str):
+        return plugin.target
+    from importlib import import_module
+
+    from polystore.errors import BackendLoadError, MissingExtraError
+
+    where = f"{kind} {plugin.name!r} ({plugin.target}, {plugin.origin})"
+    module, _, attribute = plugin.target.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in filter(None, attribute.split(".")):
+            found = getattr(found, part)
+    except ModuleNotFoundError as exc:
+        if plugin.requires and not (exc.name or "").startswith("polystore"):
+            raise MissingExtraError(
+                f"{kind} {plugin.name!r} needs {exc.name}: pip install '{plugin.requires}'"
+            ) from exc
+        raise BackendLoadError(f"{where} needs {exc.name}, which is not installed") from exc
+    except (Exception, SystemExit) as exc:  # the plugin boundary: whatever its module does, the others go on
+        raise BackendLoadError(f"{where} cannot be imported: {type(exc).__name__}: {exc}") from exc
+    return found
+
+
+_HOMES = {
+    "LazyDiscoveryDict": "polystore._mappings",
+    "SecondaryRegistryDict": "polystore._mappings",
+    "register_subclass": "polystore._subclasses",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'polystore.registry' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
