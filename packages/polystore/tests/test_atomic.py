@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polystore._atomic import atomic_write, is_temporary
+from polystore._atomic import atomic_write, is_temporary, sweep
 from polystore.backends.disk import DiskBackend
 
 WRITER = """
@@ -116,3 +117,126 @@ def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     assert len(content) == 100_000
     assert len(set(content)) == 1
     assert listed(tmp_path) == ["a"]
+
+
+# -- what dead writers leave
+
+HALF = """
+import sys
+from polystore._atomic import atomic_write
+with atomic_write(sys.argv[1]) as stream:
+    stream.write(b"half")
+    stream.flush()
+    print("half", flush=True)
+    sys.stdin.readline()
+    stream.write(b", whole")
+"""
+
+
+def half(path: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HALF, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    return process
+
+
+def test_what_a_dead_writer_left_goes_and_what_a_living_one_has_stays(tmp_path: Path) -> None:
+    dead, alive = half(tmp_path / "a"), half(tmp_path / "b")
+    dead.kill()
+    dead.communicate()
+    assert len(listed(tmp_path)) == 2
+    sweep(str(tmp_path))
+    assert len(listed(tmp_path)) == 1
+    sweep(str(tmp_path))
+    alive.communicate(b"\n")
+    assert alive.returncode == 0
+    assert (tmp_path / "b").read_bytes() == b"half, whole"
+    assert listed(tmp_path) == ["b"]
+
+
+def test_the_next_process_that_writes_there_cleans_up(tmp_path: Path) -> None:
+    dead = half(tmp_path / "a.txt")
+    dead.kill()
+    dead.communicate()
+    code = "import sys; from polystore.backends.disk import DiskBackend; DiskBackend().save('x', sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "b.txt")], check=True)
+    assert listed(tmp_path) == ["b.txt"]
+
+
+def test_an_unfinished_file_of_another_machine_stays_for_a_day(tmp_path: Path) -> None:
+    """Locks may be those of one machine only, so nobody there may be taken for dead."""
+    names = [".polystore-00000000-1-0-aa.tmp", ".polystore-plate.json.lock", ".polystore-1-2-bb.tmp"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"process 1 on elsewhere")
+    (tmp_path / ".polystore-link.tmp").symlink_to("nowhere")
+    sweep(str(tmp_path))
+    assert listed(tmp_path) == sorted([*names, ".polystore-link.tmp"])
+    for name in [*names, ".polystore-link.tmp"]:
+        os.utime(tmp_path / name, (0, 0), follow_symlinks=False)
+    sweep(str(tmp_path))
+    assert listed(tmp_path) == []
+
+
+def test_sweepers_and_writers_at_once(tmp_path: Path) -> None:
+    """A writer never loses its file to somebody who cleans up, whenever that one comes."""
+    code = """
+import sys
+from polystore._atomic import sweep
+while not sys.stdin.closed and True:
+    for _ in range(50):
+        sweep(sys.argv[1])
+    print("swept", flush=True)
+"""
+    sweepers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        for sweeper in sweepers:
+            assert sweeper.stdout is not None
+            assert sweeper.stdout.readline() == b"swept\n"
+        for number in range(500):
+            with atomic_write(str(tmp_path / "a"), overwrite=number % 2 == 0 or number == 0) as stream:
+                stream.write(str(number).encode())
+            assert (tmp_path / "a").read_bytes() == str(number).encode()
+            if number % 2 == 0:
+                (tmp_path / "a").unlink()
+    finally:
+        for sweeper in sweepers:
+            sweeper.kill()
+            sweeper.communicate()
+
+
+def test_a_file_system_without_locks_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int) -> bool:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("polystore._atomic.try_lock", refuse)
+    with atomic_write(str(tmp_path / "a")) as stream:
+        stream.write(b"x")
+        sweep(str(tmp_path))
+    assert listed(tmp_path) == ["a"]
+
+
+def test_an_unfinished_file_may_stand_on_another_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+    folders = set()
+
+    def replace(source: str, target: str) -> None:
+        folders.add(os.path.dirname(source))
+        if os.path.dirname(source) != os.path.dirname(target):
+            raise OSError(errno.EXDEV, "other device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    (tmp_path / "d").mkdir()
+    with atomic_write(str(tmp_path / "d/a"), folder=str(tmp_path)) as stream:
+        stream.write(b"x")
+    assert (tmp_path / "d/a").read_bytes() == b"x"
+    assert folders == {str(tmp_path), str(tmp_path / "d")}
+    assert listed(tmp_path) == ["d"]
+    assert listed(tmp_path / "d") == ["a"]

@@ -7,11 +7,15 @@ import posixpath
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import PureWindowsPath
 from typing import TypeAlias
 
 from polystore.errors import UnsafePathError
 
-__all__ = ["StrPath", "check_path", "join", "matches", "natural_key", "natural_path_key", "virtual_path"]
+__all__ = [
+    "StrPath", "below", "check_key", "check_path", "check_windows_name", "join", "matches", "natural_key",
+    "natural_path_key", "virtual_path",
+]  # fmt: skip
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 """A path as callers give it. Stores answer in `str`."""
@@ -65,6 +69,75 @@ def virtual_path(path: StrPath) -> str:
         text = text.replace(os.sep, "/")
     text = posixpath.normpath(text)
     return text[1:] if text.startswith("//") else text  # POSIX keeps exactly two slashes apart; no store does
+
+
+def check_key(path: StrPath) -> str:
+    """The one spelling of a path below a root: ``/`` separates, ``.`` and doubled ``/`` resolved, ``""`` for
+    the root.
+
+    What leaves the root on any system is refused on all, as is on Windows what is no name of a file there.
+
+    Raises
+    ------
+    UnsafePathError
+        As `check_path`, or it is absolute or has ``..``.
+    """
+    text = check_path(path)
+    windows = PureWindowsPath(text)
+    if text.startswith("/") or windows.drive or windows.root or ".." in windows.parts:
+        raise UnsafePathError(
+            f"{text!r} leaves its root: give a path below it, without '..' and not absolute"
+        )
+    if os.sep != "/":
+        text = text.replace(os.sep, "/")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if os.name == "nt":
+        for part in parts:
+            check_windows_name(part)
+    return "/".join(parts)
+
+
+_DEVICES = frozenset(
+    [
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        "conin$",
+        "conout$",
+        *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+    ]
+    + [f"{port}{n}" for port in ("com", "lpt") for n in "\u00b9\u00b2\u00b3"]
+)
+
+
+def check_windows_name(name: str) -> None:
+    """Return if a name is that of an ordinary file on Windows.
+
+    Raises
+    ------
+    UnsafePathError
+        A device (``nul``, ``com1.txt``), a stream of another file (``a:b``), or an end Windows drops.
+    """
+    # "nul .txt" is the device, too: blanks before the dot do not count.
+    if name.partition(".")[0].rstrip(" ").lower() in _DEVICES or ":" in name or name[-1:] in (".", " "):
+        raise UnsafePathError(f"{name!r} is no name of a file on Windows; choose another")
+
+
+def below(root: str, path: StrPath) -> str:
+    """The place of a relative path below a folder, in the folder's own spelling.
+
+    Raises
+    ------
+    UnsafePathError
+        As `check_key`, or it leads out of the folder through a link.
+    """
+    key = check_key(path)
+    joined = os.path.join(root, *key.split("/")) if key else root
+    real_root, real = os.path.realpath(root), os.path.realpath(joined)
+    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
+        raise UnsafePathError(f"{path!s} leads out of {root} through a link, to {real}")
+    return joined
 
 
 def join(folder: StrPath, name: str) -> str:

@@ -21,6 +21,9 @@
     - UnsupportedFormatError (also ValueError)   no reader or writer for that suffix or value
     - CorruptFileError (also ValueError)         a file is not what its suffix says
     - UnsafePathError (also ValueError)          a path that leaves the root, or is no path at all
+    - BusyError (also TimeoutError)              others held or kept changing it until the deadline
+    - UnreachableError (also ConnectionError)    a store elsewhere gave no usable answer, asked again and again
+    - AccessError (also PermissionError)         credentials that are missing, wrong, expired or not enough
     - BatchError                                 one item of a batch failed; says which and what is done
   + BatchLengthError (also ValueError)           as many paths as images are needed
 
@@ -34,12 +37,14 @@ import errno as _codes
 from typing import Any
 
 __all__ = [
+    "AccessError",
     "AlreadyExistsError",
     "BackendClashError",
     "BackendLoadError",
     "BackendNotFoundError",
     "BatchError",
     "BatchLengthError",
+    "BusyError",
     "ComponentError",
     "CorruptFileError",
     "MissingExtraError",
@@ -54,6 +59,7 @@ __all__ = [
     "RoiError",
     "StorageError",
     "TornPayloadError",
+    "UnreachableError",
     "UnsafePathError",
     "UnsupportedArrayError",
     "UnsupportedFormatError",
@@ -167,6 +173,24 @@ class CorruptFileError(StorageError, ValueError):
 
 class UnsafePathError(StorageError, ValueError):
     """A path that leaves the root, or that no store can name (empty, or with a NUL)."""
+
+
+class BusyError(StorageError, TimeoutError):
+    """Others held something, or kept changing it, until the deadline; the text names them where known."""
+
+    _default_errno = _codes.ETIMEDOUT
+
+
+class UnreachableError(StorageError, ConnectionError):
+    """A store elsewhere gave no usable answer, however often it was asked; the text names it."""
+
+    _default_errno = _codes.EHOSTUNREACH
+
+
+class AccessError(StorageError, PermissionError):
+    """A store refuses these credentials, or there are none; the text says which to check, and shows none."""
+
+    _default_errno = _codes.EACCES
 
 
 class BatchError(StorageError):

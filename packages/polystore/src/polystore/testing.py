@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polystore._backend_tests import BackendTests, example_image
+from polystore._object_tests import ObjectStoreTests
 
-__all__ = ["BackendTests", "assert_nothing_left", "example_image"]
+__all__ = ["BackendTests", "ObjectStoreTests", "assert_nothing_left", "example_image"]
 
 
 @contextmanager

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from polystore.objects.abc import ObjectStore, Stamped
+from polystore.objects.local import LocalObjects
 
-__all__ = ["ObjectStore", "Stamped"]
+__all__ = ["LocalObjects", "ObjectStore", "Stamped"]
