@@ -37,6 +37,9 @@ class MinimalBackend(StorageBackend):
 
 
 class TestMinimal(BackendTests):
+    shared = False
+    start_methods = ("fork",)  # a spawned interpreter cannot import a test
+
     def make_backend(self) -> MinimalBackend:
         return MinimalBackend()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle  # noqa: TID251  # the contract is that backends travel to worker processes
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polystore.abc import DataSink, DataSource, StorageBackend
+from polystore._backend_worker import visit
+from polystore.abc import DataSink, DataSource, StorageBackend, SupportsBytes, SupportsLinks
 from polystore.errors import (
     AlreadyExistsError,
     BatchError,
@@ -40,6 +43,20 @@ class BackendTests(ABC):
 
     suffix: ClassVar[str] = ".tif"
     """Of the images that are saved; a format that holds uint16 exactly."""
+
+    shared: ClassVar[bool] = True
+    """Whether all processes see the same; False for a store that belongs to its process."""
+
+    start_methods: ClassVar[tuple[str, ...]] = tuple(multiprocessing.get_all_start_methods())
+    """How worker processes are made. Leave out ``"spawn"`` and ``"forkserver"`` only for a class that cannot be
+    imported in a new interpreter, such as one defined in a test."""
+
+    names: ClassVar[tuple[str, ...]] = (
+        "with space", "Zellkern \u00e4\u00f6\u00fc", "\u7ec6\u80de", "a.b.c", "100%", "%41", "#1+2=3", "it's", "[x]",
+        "{y}", "-dash", "~tilde", "a&b;c", "$HOME", "UPPER", "upper", "n" * 100,
+    )  # fmt: skip
+    """Unusual names of images (without suffix) that it takes. Names a file system tells apart by case only are
+    among them: leave those out where it does not."""
 
     folder: Path
     """A new, empty folder of the file system for each test, for backends that need one."""
@@ -185,6 +202,50 @@ class BackendTests(ABC):
         assert [store.exists(path) for path in paths] == [True, False, False]
         with pytest.raises(BatchError, match="item 1 of 3"):
             store.load_batch(paths)
+
+    def test_batches_of_nothing_and_of_one_path_twice(self, store: StorageBackend) -> None:
+        """Nothing to do is fine; of two values for one path the later stays."""
+        store.save_batch([], [])
+        assert store.load_batch([]) == []
+        path = self.image("a")
+        store.save_batch([example_image(1), example_image(2)], [path, path])
+        np.testing.assert_array_equal(store.load(path), example_image(2))
+
+    def test_options_reach_every_item_of_a_batch(self, store: StorageBackend) -> None:
+        """``overwrite=False`` stops at the first that is there; it stays as it was."""
+        paths = [self.image(name) for name in "abc"]
+        store.save(example_image(9), paths[1])
+        with pytest.raises(BatchError) as caught:
+            store.save_batch([example_image(seed) for seed in range(3)], paths, overwrite=False)
+        assert (caught.value.index, caught.value.done) == (1, 1)
+        np.testing.assert_array_equal(store.load(paths[1]), example_image(9))
+        assert not store.exists(paths[2])
+
+    # -- names
+
+    def test_unusual_names(self, store: StorageBackend) -> None:
+        """Blanks, other scripts, signs that mean something to a shell or a URL: all are names and nothing else."""
+        paths = [self.image(f"names/{name}") for name in self.names]
+        images = [example_image(seed) for seed in range(len(paths))]
+        store.save_batch(images, paths)
+        assert sorted(store.list_files(self.path("names"))) == sorted(paths)
+        assert store.find(self.path(""), "*") == store.list_files(self.path("names"))
+        for image, path in zip(images, paths, strict=True):
+            assert store.is_file(path)
+            np.testing.assert_array_equal(store.load(path), image)
+        for path in paths:
+            store.delete(path)
+        assert store.list_files(self.path("names")) == []
+
+    def test_unusual_folders(self, store: StorageBackend) -> None:
+        """The same as names of folders."""
+        for seed, name in enumerate(self.names):
+            store.save(example_image(seed), self.image(f"names/{name}/a"))
+        assert sorted(store.list_dirs(self.path("names"))) == sorted(
+            self.path(f"names/{name}") for name in self.names
+        )
+        for seed, name in enumerate(self.names):
+            np.testing.assert_array_equal(store.load(self.image(f"names/{name}/a")), example_image(seed))
 
     # -- folders
 
@@ -340,6 +401,71 @@ class BackendTests(ABC):
             getattr(store, verb)(self.path("nowhere"), self.path("x"))
         np.testing.assert_array_equal(store.load(self.image("d/a")), example_image())
 
+    # -- optional abilities
+
+    def test_links(self, store: StorageBackend) -> None:
+        """Where there are links: one is loaded as what it points to, and going away leaves that alone."""
+        if not isinstance(store, SupportsLinks):
+            return
+        source, link = self.image("d/a"), self.image("links/b")
+        store.save(example_image(1), source)
+        store.save(example_image(2), self.image("other"))
+        store.symlink(source, link)
+        assert store.is_link(link)
+        assert not store.is_link(source)
+        assert not store.is_link(self.image("nowhere"))
+        assert len(store.list_files(self.path("links"))) == 1
+        np.testing.assert_array_equal(store.load(link), example_image(1))
+        with pytest.raises(AlreadyExistsError):
+            store.symlink(self.image("other"), link)
+        store.symlink(self.image("other"), link, overwrite=True)
+        np.testing.assert_array_equal(store.load(link), example_image(2))
+        with pytest.raises(AlreadyExistsError):
+            store.symlink(source, self.path("d"), overwrite=True)
+        with pytest.raises(NotFoundError):
+            store.symlink(self.image("nowhere"), self.image("links/c"))
+        store.delete(link)
+        np.testing.assert_array_equal(store.load(self.image("other")), example_image(2))
+
+    def test_mirror(self, store: StorageBackend) -> None:
+        """Where there are links: a tree of them, which can be completed and written into."""
+        if not isinstance(store, SupportsLinks):
+            return
+        store.save(example_image(1), self.image("d/a"))
+        store.save(example_image(2), self.image("d/e/b"))
+        assert store.mirror(self.path("d"), self.path("m")) == 2
+        assert len(store.find(self.path("m"), "*")) == 2
+        np.testing.assert_array_equal(store.load(self.image("m/e/b")), example_image(2))
+        assert not store.is_link(self.path("m/e"))
+        store.save(example_image(3), self.image("m/e/new"))
+        assert not store.exists(self.image("d/e/new"))
+        store.save(example_image(4), self.image("d/c"))
+        assert store.mirror(self.path("d"), self.path("m")) == 1
+        np.testing.assert_array_equal(store.load(self.image("m/c")), example_image(4))
+        with pytest.raises(StorageError):
+            store.mirror(self.path("d"), self.path("d/in"))
+        with pytest.raises(NotFoundError):
+            store.mirror(self.path("nowhere"), self.path("m"))
+
+    def test_bytes(self, store: StorageBackend) -> None:
+        """Where files are bytes: they can be had and put as such, and are what `load` reads."""
+        if not isinstance(store, SupportsBytes):
+            return
+        path, again = self.path("a.json"), self.path("d/b.json")
+        store.save({"n": 1}, path)
+        store.write_bytes(store.read_bytes(path), again)
+        assert store.load(again) == {"n": 1}
+        with pytest.raises(AlreadyExistsError):
+            store.write_bytes(b"{}", again, overwrite=False)
+        store.write_bytes(b"{}", again)
+        assert store.load(again) == {}
+        with pytest.raises(NotFoundError):
+            store.read_bytes(self.path("nowhere.json"))
+        with pytest.raises(NotAFileError):
+            store.read_bytes(self.path("d"))
+        with pytest.raises(NotAFileError):
+            store.write_bytes(b"", self.path("d"))
+
     # -- processes and threads
 
     def test_pickles(self, store: StorageBackend) -> None:
@@ -347,6 +473,9 @@ class BackendTests(ABC):
         again = pickle.loads(pickle.dumps(store))  # noqa: S301  # our own bytes
         assert type(again) is type(store)
         assert again.kind(self.path("nowhere")) is None
+        store.save(example_image(), self.image("a"))
+        again = pickle.loads(pickle.dumps(store))  # noqa: S301  # used by now: what it has opened stays here
+        assert again.exists(self.image("a")) == self.shared
 
     def test_threads(self, store: StorageBackend) -> None:
         """Writers of one folder do not disturb each other, and a reader sees whole images only."""
@@ -378,3 +507,67 @@ class BackendTests(ABC):
         reader.join()
         assert problems == []
         assert len(store.list_files(self.path("own"))) == 40
+
+    def test_worker_processes(self, store: StorageBackend) -> None:
+        """Forked, spawned and served by a fork server, all at once: each finds what is there and adds its own."""
+        image, known = example_image(), self.image("work/known")
+        store.save(image, known)
+        expected = [known]
+        processes = []
+        for method in self.start_methods:
+            own = [self.image(f"work/{method}_{number}") for number in range(5)]
+            expected += own
+            processes.append(_start(method, store, known if self.shared else None, own, image))
+        for process in processes:
+            _finish(process)
+        assert len(store.list_files(self.path("work"))) == (len(expected) if self.shared else 1)
+        for path in expected if self.shared else [known]:
+            np.testing.assert_array_equal(store.load(path), image)
+
+    def test_fork_while_threads_use_it(self, store: StorageBackend) -> None:
+        """A child forked at any moment has no lock that somebody else still holds."""
+        if "fork" not in self.start_methods:
+            return
+        done = threading.Event()
+
+        def work(number: int) -> None:
+            round_ = 0
+            while not done.is_set():
+                store.save(example_image(round_), self.image(f"threads/{number}_{round_ % 3}"))
+                store.list_files(self.path("threads"))
+                round_ += 1
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(5):
+                own = [self.image(f"children/{number}")]
+                _finish(_start("fork", store, None, own, example_image(number)))
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        if self.shared:
+            assert len(store.list_files(self.path("children"))) == 5
+
+
+def _start(method: str, *arguments: Any) -> Any:
+    process = multiprocessing.get_context(method).Process(target=visit, args=arguments)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        # Newer interpreters warn of any fork beside threads; that this one is safe is what is tested.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    return process
+
+
+def _finish(process: Any) -> None:
+    process.join(60)
+    hung = process.is_alive()
+    if hung:
+        process.kill()
+        process.join()
+    code = process.exitcode
+    process.close()
+    assert not hung, "a worker process hangs in the store"
+    assert code == 0, f"a worker process failed with {code}; its traceback is in the captured stderr"

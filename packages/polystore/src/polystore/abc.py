@@ -5,6 +5,8 @@
 * `StorageBackend`   both: a store; `polystore.testing.BackendTests` is its contract as tests
 * `StreamingBackend` a sink that shows or forwards and keeps nothing
 * `VirtualBackend`   names that are made from metadata, without a file system
+* `SupportsLinks`    a store that can also keep names which only point at others
+* `SupportsBytes`    a store that can also give and take a file as the bytes it is
 
 A backend is a picklable description: it opens what it needs in the process that uses it. All methods may be
 called from any thread. Paths are text or `os.PathLike`; answers are text.
@@ -17,7 +19,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from polystore._paths import StrPath, join, matches, natural_key, natural_path_key, virtual_path
 from polystore.errors import (
@@ -29,7 +31,10 @@ from polystore.errors import (
     StorageError,
 )
 
-__all__ = ["DataSink", "DataSource", "Entry", "Kind", "StorageBackend", "StreamingBackend", "VirtualBackend"]
+__all__ = [
+    "DataSink", "DataSource", "Entry", "Kind", "StorageBackend", "StreamingBackend", "SupportsBytes", "SupportsLinks",
+    "VirtualBackend", "check_lengths", "check_target",
+]  # fmt: skip
 
 Kind = Literal["file", "folder"]
 
@@ -290,11 +295,74 @@ class StorageBackend(DataSource, DataSink):
         first, second = virtual_path(source), virtual_path(target)
         if first == second or second.startswith(first.rstrip("/") + "/"):
             raise StorageError(f"{target!s} is {source!s} or in it; choose another", errno=errno.EINVAL)
-        there = self.kind(target)
-        if there is not None and not (overwrite and kind == there == "file"):
-            hint = "; pass overwrite=True to replace it" if kind == there == "file" else ""
-            raise AlreadyExistsError(f"a {there} is already at {target!s}{hint}")
+        check_target(self, target, kind, overwrite=overwrite)
         return kind
+
+
+class SupportsLinks(StorageBackend):
+    """A store that can also keep names which only point at others, so that a tree is shown twice and kept once.
+
+    A link is loaded as what it points to; deleting or replacing the link leaves that alone.
+    """
+
+    @abstractmethod
+    def symlink(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> None:
+        """Make ``target`` a link to ``source``; folders above it are made. All or nothing.
+
+        Raises
+        ------
+        NotFoundError
+            No source.
+        AlreadyExistsError
+            Something is at the target and ``overwrite`` is false, or it is a folder.
+        """
+
+    @abstractmethod
+    def is_link(self, path: StrPath) -> bool:
+        """Whether the path is a link, dangling ones too."""
+
+    def mirror(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> int:
+        """Rebuild a folder at another place, with a link for each file, and return how many links were made.
+
+        Folders are made anew, so what is saved into the mirror does not reach the source. Links that stand
+        there already from an earlier run stay as they are.
+
+        Raises
+        ------
+        NotFoundError, NotAFolderError
+            No such folder.
+        AlreadyExistsError
+            A file stands where a link belongs and ``overwrite`` is false.
+        """
+        first, second = virtual_path(source), virtual_path(target)
+        if first == second or second.startswith(first.rstrip("/") + "/"):
+            raise StorageError(f"{target!s} is {source!s} or in it; choose another", errno=errno.EINVAL)
+        made = 0
+        top = os.fspath(source)
+        for folder, _, names in self.walk(source):
+            below = folder[len(top) :].strip("/" + os.sep)
+            place = join(target, below) if below else os.fspath(target)
+            self.mkdir(place)
+            for name in names:
+                link = join(place, name)
+                if not overwrite and self.is_link(link):
+                    continue
+                self.symlink(join(folder, name), link, overwrite=overwrite)
+                made += 1
+        return made
+
+
+@runtime_checkable
+class SupportsBytes(Protocol):
+    """A store whose files are bytes: one is carried to another such store exactly, whatever its format."""
+
+    def read_bytes(self, path: StrPath) -> bytes:
+        """The bytes of a file; raises as `DataSource.load`."""
+        ...
+
+    def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:
+        """Store bytes as a file, all or nothing; raises as `StorageBackend.save`."""
+        ...
 
 
 class VirtualBackend(ABC):
@@ -322,6 +390,20 @@ def check_lengths(data: Sequence[Any], paths: Sequence[StrPath]) -> None:
     """
     if len(data) != len(paths):
         raise BatchLengthError(f"{len(data)} items, {len(paths)} paths: give one for each; nothing was done")
+
+
+def check_target(store: DataSource, target: StrPath, kind: Kind, *, overwrite: bool) -> None:
+    """Return if a file or folder may be put there.
+
+    Raises
+    ------
+    AlreadyExistsError
+        Something is there, and it is not a file to be replaced by a file.
+    """
+    there = store.kind(target)
+    if there is not None and not (overwrite and kind == there == "file"):
+        hint = "; pass overwrite=True to replace it" if kind == there == "file" else ""
+        raise AlreadyExistsError(f"a {there} is already at {target!s}{hint}")
 
 
 def _batch_error(verb: str, index: int, count: int, path: StrPath, exc: Exception) -> BatchError:

@@ -6,15 +6,25 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TypeAlias
 
+from polystore._auto import AUTO, backend_for
 from polystore._paths import StrPath, matches, natural_path_key
-from polystore.abc import DataSink, DataSource, Kind, StorageBackend, VirtualBackend, check_lengths
+from polystore._transfer import carry
+from polystore.abc import (
+    DataSink,
+    DataSource,
+    Kind,
+    StorageBackend,
+    SupportsLinks,
+    VirtualBackend,
+    check_lengths,
+)
 from polystore.backends import storage_registry
-from polystore.errors import BackendLoadError, BackendNotFoundError
+from polystore.errors import BackendLoadError, BackendNotFoundError, StorageError
 
 __all__ = ["CONTEXT_OPTIONS", "BackendName", "FileManager"]
 
 BackendName: TypeAlias = str
-"""A backend's name; members of `polystore.Backend` are such names."""
+"""A backend's name, or ``"auto"``; members of `polystore.Backend` are such names."""
 
 CONTEXT_OPTIONS = frozenset(
     {
@@ -32,7 +42,8 @@ class FileManager:
 
     Every call names its backend: ``fm.save(image, path, backend="disk")``. Instances come from
     `polystore.base.storage_registry`, so FileManagers of one process share them (what one saves in
-    ``"memory"``, all find there), except those mounted on this one.
+    ``"memory"``, all find there), except those mounted on this one. ``backend="auto"`` leaves the choice to the
+    path: see `backend_for`.
 
     A pickled FileManager takes its mounted backends along and finds the others by name where it arrives.
 
@@ -78,6 +89,20 @@ class FileManager:
             known = ", ".join(sorted({*self._backends(), *self._mounted}))
             raise BackendNotFoundError(f"unknown backend {str(name)!r} (known: {known})") from None
 
+    def backend_for(self, path: StrPath) -> str:
+        """The name of the backend a path belongs to: what ``backend="auto"`` takes.
+
+        The first that fits decides:
+
+        1. a component that ends in ``.zarr``: ``zarr``, also in a bucket;
+        2. a scheme: ``s3://``, ``gs://``, ``az://`` and the like are ``cloud``, ``memory://`` is ``memory``;
+        3. ``/omero/...``: ``omero_local``;
+        4. a path in a virtual workspace: ``virtual_workspace``;
+        5. a folder a microscope's handler recognises: the handler's ``get_primary_backend``;
+        6. else ``disk``.
+        """
+        return backend_for(path, self)
+
     # -- reading
 
     def load(self, path: StrPath, backend: BackendName, **options: Any) -> Any:
@@ -88,11 +113,11 @@ class FileManager:
         NotFoundError, NotAFileError, UnsupportedFormatError, CorruptFileError
             As the backend says.
         """
-        return self._source(backend).load(path, **options)
+        return self._source(backend, path).load(path, **options)
 
     def load_batch(self, paths: Sequence[StrPath], backend: BackendName, **options: Any) -> list[Any]:
         """The values at several paths, in order; `BatchError` names the first that failed."""
-        return self._source(backend).load_batch(paths, **options)
+        return self._source(backend, *paths).load_batch(paths, **options)
 
     def exists(self, path: StrPath, backend: BackendName) -> bool:
         """Whether a file or folder is there."""
@@ -129,14 +154,14 @@ class FileManager:
         recursive
             Whether to look into the folders below, too.
         """
-        there = self.backend(backend)
-        if isinstance(there, VirtualBackend):
+        there = self.backend(self._chosen(backend, directory))
+        if isinstance(there, VirtualBackend) and not isinstance(there, DataSource):
             return _filter(there.list_files(os.fspath(directory)), pattern, extensions)
-        return self._source(backend).list_files(directory, pattern, extensions, recursive)
+        return self._source(backend, directory).list_files(directory, pattern, extensions, recursive)
 
     def list_dirs(self, directory: StrPath, backend: BackendName) -> list[str]:
         """Paths of the folders directly in a folder, in natural order."""
-        return self._source(backend).list_dirs(directory)
+        return self._source(backend, directory).list_dirs(directory)
 
     def find(self, directory: StrPath, pattern: str, backend: BackendName) -> list[str]:
         """Paths of all files below a folder whose name fits a shell pattern, in natural order."""
@@ -144,7 +169,7 @@ class FileManager:
 
     def walk(self, directory: StrPath, backend: BackendName) -> Iterator[tuple[str, list[str], list[str]]]:
         """Each folder from the given one down: its path, the names of its folders, the names of its files."""
-        return self._source(backend).walk(directory)
+        return self._source(backend, directory).walk(directory)
 
     # -- writing
 
@@ -202,23 +227,77 @@ class FileManager:
 
     def mkdir(self, path: StrPath, backend: BackendName) -> None:
         """Make a folder and those above it; one that is there already is fine."""
-        self._store(backend).mkdir(path)
+        self._store(backend, path).mkdir(path)
 
     def delete(self, path: StrPath, backend: BackendName, *, recursive: bool = False) -> None:
         """Remove a file, an empty folder or, with ``recursive``, a folder with all that is in it."""
-        self._store(backend).delete(path, recursive=recursive)
+        self._store(backend, path).delete(path, recursive=recursive)
 
     def copy(
-        self, source: StrPath, target: StrPath, backend: BackendName, *, overwrite: bool = False
+        self,
+        source: StrPath,
+        target: StrPath,
+        backend: BackendName,
+        *,
+        to_backend: BackendName | None = None,
+        overwrite: bool = False,
     ) -> None:
-        """Copy a file or folder within one backend; what is at the target stays unless ``overwrite``."""
-        self._store(backend).copy(source, target, overwrite=overwrite)
+        """Copy a file, or a folder with all that is in it, within one backend or into another.
+
+        Parameters
+        ----------
+        source, target
+            From where, to where.
+        backend
+            Where the source is.
+        to_backend
+            Where the target is; by default in the same.
+        overwrite
+            Whether a file at the target is replaced.
+
+        Raises
+        ------
+        NotFoundError, AlreadyExistsError, StorageError
+            Each file is whole at its target or not there, and the source is untouched.
+        """
+        self._transfer(source, target, backend, to_backend, overwrite)
 
     def move(
+        self,
+        source: StrPath,
+        target: StrPath,
+        backend: BackendName,
+        *,
+        to_backend: BackendName | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Move a file or folder; options as for `copy`. Between backends the source goes when all has arrived."""
+        self._transfer(source, target, backend, to_backend, overwrite, move=True)
+
+    def symlink(
         self, source: StrPath, target: StrPath, backend: BackendName, *, overwrite: bool = False
     ) -> None:
-        """Move a file or folder within one backend; what is at the target stays unless ``overwrite``."""
-        self._store(backend).move(source, target, overwrite=overwrite)
+        """Make ``target`` a link to ``source``.
+
+        Raises
+        ------
+        BackendLoadError
+            The backend has no links.
+        NotFoundError, AlreadyExistsError
+            As `SupportsLinks.symlink` says.
+        """
+        self._linking(backend, target).symlink(source, target, overwrite=overwrite)
+
+    def mirror(
+        self, source: StrPath, target: StrPath, backend: BackendName, *, overwrite: bool = False
+    ) -> int:
+        """Rebuild a folder elsewhere with a link for each file; how many were made. Raises as `symlink`."""
+        return self._linking(backend, target).mirror(source, target, overwrite=overwrite)
+
+    def is_link(self, path: StrPath, backend: BackendName) -> bool:
+        """Whether a path only points at another; never so where the backend has no links."""
+        there = self._source(backend, path)
+        return isinstance(there, SupportsLinks) and there.is_link(path)
 
     # -- inside
 
@@ -234,10 +313,10 @@ class FileManager:
         options: dict[str, Any],
     ) -> Any:
         if isinstance(backend, str):
-            sink = self._sink(backend)
+            sink = self._sink(backend, *([path] if verb == "save" else path))
             given = options if sink.takes_context else _without_context(options)
             return getattr(sink, verb)(data, path, **given)
-        sinks = {name: self._sink(name) for name in backend}
+        sinks = {name: self._sink(name, *([path] if verb == "save" else path)) for name in backend}
         context = {name: value for name, value in options.items() if name in CONTEXT_OPTIONS}
         results = {}
         # Stores first: what a viewer shows is then already safe.
@@ -247,24 +326,68 @@ class FileManager:
         return results
 
     def _kind(self, path: StrPath, backend: BackendName) -> Kind | None:
-        return self._source(backend).kind(path)
+        return self._source(backend, path).kind(path)
 
-    def _source(self, name: BackendName) -> DataSource:
+    def _transfer(
+        self,
+        source: StrPath,
+        target: StrPath,
+        backend: BackendName,
+        to_backend: BackendName | None,
+        overwrite: bool,
+        move: bool = False,
+    ) -> None:
+        if to_backend is None and backend == AUTO:
+            to_backend = AUTO
+        first = self._store(backend, source) if move else self._source(backend, source)
+        second: Any = first if to_backend is None else self._store(to_backend, target)
+        if second is not first:
+            carry(first, source, second, target, overwrite=overwrite)
+            if isinstance(first, StorageBackend) and move:
+                first.delete(source, recursive=True)
+            return
+        store = self._store(backend, source)
+        (store.move if move else store.copy)(source, target, overwrite=overwrite)
+
+    def _chosen(self, name: BackendName, *paths: StrPath) -> str:
+        """The name itself, or for ``"auto"`` the one backend that all these paths belong to."""
+        if name != AUTO:
+            return name
+        names = {self.backend_for(path) for path in paths}
+        if len(names) == 1:
+            return names.pop()
+        if not names:  # an empty batch
+            return "disk"
+        raise StorageError(
+            f"these paths belong to several backends ({', '.join(sorted(names))}): make a call for each"
+        )
+
+    def _source(self, name: BackendName, *paths: StrPath) -> DataSource:
+        name = self._chosen(name, *paths)
         there = self.backend(name)
         if not isinstance(there, DataSource):
             raise BackendLoadError(f"backend {name!r} ({type(there).__name__}) cannot be read from")
         return there
 
-    def _sink(self, name: BackendName) -> DataSink:
+    def _sink(self, name: BackendName, *paths: StrPath) -> DataSink:
+        name = self._chosen(name, *paths)
         there = self.backend(name)
         if not isinstance(there, DataSink):
             raise BackendLoadError(f"backend {name!r} ({type(there).__name__}) cannot be written to")
         return there
 
-    def _store(self, name: BackendName) -> StorageBackend:
+    def _store(self, name: BackendName, *paths: StrPath) -> StorageBackend:
+        name = self._chosen(name, *paths)
         there = self.backend(name)
         if not isinstance(there, StorageBackend):
             raise BackendLoadError(f"backend {name!r} ({type(there).__name__}) keeps no files")
+        return there
+
+    def _linking(self, name: BackendName, path: StrPath) -> SupportsLinks:
+        name = self._chosen(name, path)
+        there = self.backend(name)
+        if not isinstance(there, SupportsLinks):
+            raise BackendLoadError(f"backend {name!r} ({type(there).__name__}) has no links; copy instead")
         return there
 
 

@@ -15,8 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polystore._backend_tests import BackendTests, example_image
-from polystore._object_tests import ObjectStoreTests
+import pytest
+
+# So that a failed assert says what it compared.
+pytest.register_assert_rewrite("polystore._backend_tests", "polystore._object_tests")
+
+from polystore._backend_tests import BackendTests, example_image  # noqa: E402
+from polystore._object_tests import ObjectStoreTests  # noqa: E402
 
 __all__ = ["BackendTests", "ObjectStoreTests", "assert_nothing_left", "example_image"]
 

@@ -11,11 +11,14 @@ from polystore.testing import BackendTests, example_image
 
 
 class TestMemory(BackendTests):
+    shared = False
+
     def make_backend(self) -> MemoryBackend:
         return MemoryBackend()
 
 
 class TestAbsolutePaths(BackendTests):
+    shared = False
     suffix = ".any"
 
     def make_backend(self) -> MemoryBackend:

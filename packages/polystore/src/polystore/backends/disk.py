@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from polystore._atomic import atomic_write, is_temporary
 from polystore._paths import StrPath, check_path
-from polystore.abc import Entry, Kind, StorageBackend
+from polystore.abc import Entry, Kind, SupportsLinks
 from polystore.backends import _formats
 from polystore.config import Settings
 from polystore.errors import (
@@ -29,7 +30,7 @@ from polystore.payload.arrays import is_array
 __all__ = ["DiskBackend"]
 
 
-class DiskBackend(StorageBackend):
+class DiskBackend(SupportsLinks):
     """Files in the format of their suffix: TIFF, npy, npz, PNG, JPEG, CSV, TSV, JSON, text.
 
     A file is written beside its place and moved there in one step, so a reader and a crash see the old or
@@ -54,7 +55,7 @@ class DiskBackend(StorageBackend):
         return f"DiskBackend(root={self.root!r}, durable={self.durable!r})"
 
     def load(self, path: StrPath, **options: Any) -> Any:
-        """The value in a file, read by its suffix; options are the format's (``series=`` of TIFF)."""
+        """The value in a file, read by its suffix; options are the format's (``page=`` of TIFF)."""
         real = self._existing(path)
         with _translated("read", path), open(real, "rb") as stream:
             return _formats.read(stream, real, **options)
@@ -136,6 +137,44 @@ class DiskBackend(StorageBackend):
                 self.copy(source, target, overwrite=overwrite)
                 self.delete(source, recursive=True)
 
+    def symlink(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> None:
+        """Make a link to a file or folder: absolute, or below a root relative, so that the root can be moved."""
+        first, second = self._existing(source), self._real(target)
+        if not os.path.exists(first):
+            raise NotFoundError(f"nothing to link to at {source!s}")
+        if not os.path.isdir(second) and not os.path.isdir(first) and not _formats.has_suffix(second):
+            second += os.path.splitext(first)[1]
+        folder = os.path.dirname(second)
+        with _translated("link", f"{target!s} to {source!s}"):
+            if os.path.isdir(second) and not os.path.islink(second):
+                raise AlreadyExistsError(f"a folder is already at {target!s}")
+            if not overwrite and os.path.lexists(second):
+                raise FileExistsError
+            self._make_folders(folder)
+            place = os.path.relpath(first, os.path.realpath(folder)) if self.root else os.path.abspath(first)
+            _place_link(place, second, overwrite)
+
+    def is_link(self, path: StrPath) -> bool:
+        """Whether the path is a symbolic link, dangling ones too."""
+        return os.path.islink(self._existing(path))
+
+    def read_bytes(self, path: StrPath) -> bytes:
+        """The bytes of a file."""
+        with _translated("read", path), open(self._existing(path), "rb") as stream:
+            return stream.read()
+
+    def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:
+        """Store bytes under exactly that path, whatever its suffix."""
+        real = self._real(path)
+        if not _names_a_file(path):
+            raise NotAFileError(f"{path!s} names a folder; give the name of a file")
+        with _translated("write", path):
+            if os.path.isdir(real):
+                raise NotAFileError(f"a folder is at {path!s}; choose another name")
+            self._make_folders(os.path.dirname(real))
+            with atomic_write(real, overwrite=overwrite, durable=self.durable) as stream:
+                stream.write(data)
+
     def _pair(self, source: StrPath, target: StrPath, overwrite: bool) -> tuple[str, str]:
         self.check_transfer(source, target, overwrite=overwrite)
         first, second = self._existing(source), self._real(target)
@@ -172,6 +211,19 @@ class DiskBackend(StorageBackend):
             os.makedirs(folder or ".", exist_ok=True)
         except FileExistsError as exc:  # makedirs says so when the last one is a file
             raise NotAFolderError(f"{folder} is a file; choose another folder") from exc
+
+
+def _place_link(source: str, target: str, overwrite: bool) -> None:
+    if not overwrite:
+        os.symlink(source, target)  # fails when something is there, in one step
+        return
+    temporary = os.path.join(os.path.dirname(target), f".polystore-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    os.symlink(source, temporary)
+    try:
+        os.replace(temporary, target)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def _names_a_file(path: StrPath) -> bool:
