@@ -453,16 +453,19 @@ class BackendTests(ABC):
             return
         path, again = self.path("a.json"), self.path("d/b.json")
         store.save({"n": 1}, path)
-        store.write_bytes(store.read_bytes(path), again)
+        with store.open_binary(path) as stream:
+            assert stream.read(1) in b"{"
+            stream.seek(0)
+            store.write_bytes(stream.read(), again)
         assert store.load(again) == {"n": 1}
         with pytest.raises(AlreadyExistsError):
             store.write_bytes(b"{}", again, overwrite=False)
         store.write_bytes(b"{}", again)
         assert store.load(again) == {}
         with pytest.raises(NotFoundError):
-            store.read_bytes(self.path("nowhere.json"))
+            store.open_binary(self.path("nowhere.json"))
         with pytest.raises(NotAFileError):
-            store.read_bytes(self.path("d"))
+            store.open_binary(self.path("d"))
         with pytest.raises(NotAFileError):
             store.write_bytes(b"", self.path("d"))
 

@@ -60,7 +60,8 @@ def _folder(
 def _file(source: DataSource, path: StrPath, sink: StorageBackend, target: StrPath, overwrite: bool) -> None:
     same_format = _suffix(path) == _suffix(target)
     if same_format and isinstance(source, SupportsBytes) and isinstance(sink, SupportsBytes):
-        sink.write_bytes(source.read_bytes(path), target, overwrite=overwrite)
+        with source.open_binary(path) as stream:
+            sink.write_bytes(stream.read(), target, overwrite=overwrite)
     else:
         sink.save(source.load(path), target, overwrite=overwrite)
 

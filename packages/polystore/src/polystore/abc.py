@@ -19,7 +19,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, BinaryIO, ClassVar, Literal, Protocol, runtime_checkable
 
 from polystore._paths import StrPath, join, matches, natural_key, natural_path_key, virtual_path
 from polystore.errors import (
@@ -356,8 +356,8 @@ class SupportsLinks(StorageBackend):
 class SupportsBytes(Protocol):
     """A store whose files are bytes: one is carried to another such store exactly, whatever its format."""
 
-    def read_bytes(self, path: StrPath) -> bytes:
-        """The bytes of a file; raises as `DataSource.load`."""
+    def open_binary(self, path: StrPath) -> BinaryIO:
+        """The bytes of a file from the beginning, seekable, to be closed by the caller; raises as `DataSource.load`."""
         ...
 
     def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from polystore._atomic import atomic_write, is_temporary
 from polystore._paths import StrPath, check_path
@@ -158,10 +158,10 @@ class DiskBackend(SupportsLinks):
         """Whether the path is a symbolic link, dangling ones too."""
         return os.path.islink(self._existing(path))
 
-    def read_bytes(self, path: StrPath) -> bytes:
-        """The bytes of a file."""
-        with _translated("read", path), open(self._existing(path), "rb") as stream:
-            return stream.read()
+    def open_binary(self, path: StrPath) -> BinaryIO:
+        """The bytes of a file from the beginning; the caller closes it."""
+        with _translated("read", path):
+            return open(self._existing(path), "rb")  # the caller's from here on
 
     def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:
         """Store bytes under exactly that path, whatever its suffix."""
