@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from polystore._paths import StrPath, check_path
+from polystore._workspaces import find_workspace
 from polystore.constants import Backend
 
 if TYPE_CHECKING:
@@ -44,4 +45,6 @@ def backend_for(path: StrPath, filemanager: FileManager | None = None) -> str:
         return "cloud" if name in _CLOUD else name
     if _OMERO.match(text):
         return Backend.OMERO_LOCAL.value
+    if find_workspace(text) is not None:
+        return Backend.VIRTUAL_WORKSPACE.value
     return Backend.DISK.value

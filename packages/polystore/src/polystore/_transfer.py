@@ -7,7 +7,7 @@ import os
 
 from polystore._paths import StrPath, join
 from polystore.abc import DataSource, StorageBackend, SupportsBytes, check_target
-from polystore.errors import NotFoundError, StorageError
+from polystore.errors import NotFoundError, StorageError, UnsupportedFormatError
 
 __all__ = ["carry"]
 
@@ -60,10 +60,15 @@ def _folder(
 def _file(source: DataSource, path: StrPath, sink: StorageBackend, target: StrPath, overwrite: bool) -> None:
     same_format = _suffix(path) == _suffix(target)
     if same_format and isinstance(source, SupportsBytes) and isinstance(sink, SupportsBytes):
-        with source.open_binary(path) as stream:
-            sink.write_bytes(stream.read(), target, overwrite=overwrite)
-    else:
-        sink.save(source.load(path), target, overwrite=overwrite)
+        try:
+            stream = source.open_binary(path)
+        except UnsupportedFormatError:  # it is no file of its own, such as a page in a workspace
+            pass
+        else:
+            with stream:
+                sink.write_bytes(stream.read(), target, overwrite=overwrite)
+            return
+    sink.save(source.load(path), target, overwrite=overwrite)
 
 
 def _suffix(path: StrPath) -> str:

@@ -315,3 +315,125 @@ def test_unknown_options_are_told() -> None:
         round_trip(np.zeros((2, 2)), "a.tif", compresion="zlib")
     with pytest.raises(UnsupportedFormatError, match="'mode'"):
         round_trip("x", "a.txt", read={"mode": 1})
+
+
+# -- planes and axes of a TIFF
+
+
+class Counting(io.BytesIO):
+    """A stream that counts the bytes that are read from it."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self.taken += count
+        return count
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"imagej": True}, {"ome": True}])
+def test_one_page_of_many_is_read_alone(options: dict[str, Any]) -> None:
+    stack = np.random.default_rng(0).integers(0, 60_000, (9, 64, 64)).astype("u2")
+    stream = Counting()
+    _formats.write(stream, "a.tif", stack, **options)
+    for page in (0, 4, 8):
+        stream.seek(0)
+        stream.taken = 0
+        loaded = _formats.read(stream, "a.tif", page=page)
+        np.testing.assert_array_equal(loaded, stack[page])
+        assert stream.taken < 2 * stack[0].nbytes
+        loaded[0, 0] = 1
+    for page in (9, -1):
+        stream.seek(0)
+        with pytest.raises(UnsupportedFormatError, match=f"page={page}, but the file has 9"):
+            _formats.read(stream, "a.tif", page=page)
+
+
+def test_pages_of_a_stack_that_notes_only_its_first() -> None:
+    stack = np.arange(5 * 6 * 7, dtype="u2").reshape(5, 6, 7)
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, stack, imagej=True, truncate=True)
+    for page in range(5):
+        stream.seek(0)
+        np.testing.assert_array_equal(_formats.read(stream, "a.tif", page=page), stack[page])
+    stream.seek(0)
+    with pytest.raises(UnsupportedFormatError, match="has 5"):
+        _formats.read(stream, "a.tif", page=5)
+
+
+def test_a_page_of_colours() -> None:
+    stack = np.arange(3 * 8 * 9 * 3, dtype="u1").reshape(3, 8, 9, 3)
+    loaded = round_trip(stack, "a.tif", read={"page": 1}, rgb=True)
+    np.testing.assert_array_equal(loaded, stack[1])
+
+
+def test_a_page_is_all_there_is_to_say() -> None:
+    for more in ({"axes": "YX"}, {"series": 1}):
+        with pytest.raises(UnsupportedFormatError, match="page=0"):
+            round_trip(np.zeros((2, 4, 5), "u1"), "a.tif", read={"page": 0, **more})
+
+
+def test_axes_come_in_the_order_asked_for() -> None:
+    stack = np.arange(2 * 3 * 4 * 5, dtype="u2").reshape(2, 3, 4, 5)
+    for name in ("a.ome.tif", "a.tif"):
+
+        def read(axes: str, name: str = name) -> Any:
+            return round_trip(stack, name, read={"axes": axes}, axes="CZYX")
+
+        np.testing.assert_array_equal(read("CZYX"), stack)
+        np.testing.assert_array_equal(read("ZCYX"), stack.transpose(1, 0, 2, 3))
+        assert read("tczyx").shape == (1, 2, 3, 4, 5)
+        with pytest.raises(UnsupportedFormatError, match="'CZYX' of shape"):
+            read("ZYX")
+        with pytest.raises(UnsupportedFormatError):
+            read("CZYXX")
+    flat = round_trip(stack[:1, :1], "a.tif", read={"axes": "YX"}, axes="CZYX")
+    np.testing.assert_array_equal(flat, stack[0, 0])
+
+
+def test_ome_metadata_is_what_other_programs_read() -> None:
+    stack = np.zeros((2, 3, 8, 9), "u2")
+    stream = io.BytesIO()
+    metadata = {"Channel": {"Name": ["DAPI", "GFP"]}}
+    _formats.write(stream, "a.ome.tif", stack, axes="CZYX", pixel_size=(0.5, 0.25), metadata=metadata)
+    stream.seek(0)
+    with tifffile.TiffFile(stream) as file:
+        text = file.ome_metadata
+    assert text is not None
+    for part in ('SizeC="2"', 'SizeZ="3"', 'PhysicalSizeX="0.25"', 'PhysicalSizeY="0.5"', 'Name="DAPI"'):
+        assert part in text
+
+
+# -- arrays of other libraries
+
+
+class Tensor:
+    """An array of another library: it has DLPack and nothing else of NumPy's."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = values
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._values.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.npy", "a.png", "a.csv", "a.json"])
+def test_tensors_are_written_in_every_format_of_arrays(name: str) -> None:
+    values = np.arange(20, dtype="u2").reshape(4, 5)
+    read = {"header": False} if name == "a.csv" else {}
+    np.testing.assert_array_equal(round_trip(Tensor(values), name, read=read), values)
+
+
+def test_tensors_go_into_an_npz_and_to_disk(tmp_path: Path) -> None:
+    values = np.arange(20, dtype="f4").reshape(4, 5)
+    np.testing.assert_array_equal(round_trip({"x": Tensor(values)}, "a.npz")["x"], values)
+    DiskBackend(tmp_path).save(Tensor(values), "no_suffix")
+    np.testing.assert_array_equal(DiskBackend(tmp_path).load("no_suffix.tif"), values)

@@ -31,6 +31,7 @@ BACKENDS: Registry[Callable[[], Any]] = Registry(
         "memory": "polystore.backends.memory:MemoryBackend",
         "disk": "polystore.backends.disk:DiskBackend",
         "napari_stream": "polystore.backends.napari_stream:NapariStreamingBackend",
+        "virtual_workspace": "polystore.backends.virtual_workspace:VirtualWorkspaceBackend",
     },
     aliases={"workspace": "virtual_workspace", "omero": "omero_local"},
     extras={"napari_stream": "streaming"},

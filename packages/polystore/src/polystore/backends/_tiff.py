@@ -96,17 +96,60 @@ def write(
         raise UnsupportedFormatError(f"{array.dtype} of shape {array.shape}: {exc}") from exc
 
 
-def read(stream: BinaryIO, suffix: str, *, series: int = 0) -> NDArray[Any]:
+def read(
+    stream: BinaryIO, suffix: str, *, series: int = 0, page: int | None = None, axes: str | None = None
+) -> NDArray[Any]:
     """The array of one image series, by default the first; a new array in native byte order, owned by the
     caller.
 
     Files written by `write` come back with the same shape and values.
+
+    Parameters
+    ----------
+    series
+        Which series, from 0.
+    page
+        One plane of the file instead of a series, from 0; only that one is read.
+    axes
+        The dimensions in this order (``"TCZYX"``), whatever the file's: those it lacks have length 1, those of
+        length 1 that are not named are left out.
     """
     with tifffile.TiffFile(stream) as file:
+        if page is not None:
+            if axes is not None or series:
+                raise UnsupportedFormatError(f"page={page} is one plane: leave series= and axes= out")
+            return _page(file, page)
         if not 0 <= series < len(file.series):
             raise UnsupportedFormatError(f"series={series}, but the file has {len(file.series)}")
         array: NDArray[Any] = np.asarray(file.series[series].asarray())
-    return array
+        return array if axes is None else _arranged(array, file.series[series].axes, axes)
+
+
+def _page(file: Any, page: int) -> NDArray[Any]:
+    pages = file.pages
+    if 0 <= page < len(pages):
+        plane: NDArray[Any] = np.asarray(pages[page].asarray())
+        return plane
+    # ImageJ notes only the first page of a stack over 4 GB; the others follow it.
+    whole = file.series[0]
+    count = int(np.prod(whole.shape[:-2])) if len(pages) == 1 and len(whole.shape) > 2 else len(pages)
+    if not 0 <= page < count:
+        raise UnsupportedFormatError(f"page={page}, but the file has {count}, counted from 0")
+    return np.array(whole.asarray().reshape(count, *whole.shape[-2:])[page])
+
+
+def _arranged(array: NDArray[Any], have: str, wanted: str) -> NDArray[Any]:
+    wanted = wanted.upper()
+    lost = [
+        axis for axis, length in zip(have, array.shape, strict=True) if length != 1 and axis not in wanted
+    ]
+    if lost or len(set(wanted)) != len(wanted) or len(set(have)) != len(have):
+        raise UnsupportedFormatError(f"axes={wanted!r}, but the file has {have!r} of shape {array.shape}")
+    kept = [axis for axis in have if axis in wanted]
+    array = array.reshape([length for axis, length in zip(have, array.shape, strict=True) if axis in wanted])
+    array = array.transpose([kept.index(axis) for axis in wanted if axis in kept])
+    lengths = dict(zip([axis for axis in wanted if axis in kept], array.shape, strict=True))
+    return np.ascontiguousarray(array.reshape([lengths.get(axis, 1) for axis in wanted]))
 
 
 def _compression(name: str) -> str:
