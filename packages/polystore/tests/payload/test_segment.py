@@ -27,9 +27,13 @@ ARRAYS = {
 
 @pytest.fixture(autouse=True)
 def _no_names_left() -> Any:
-    before = set(os.listdir(shm.SHM_DIR))
+    before = _our_names()
     yield
-    assert set(os.listdir(shm.SHM_DIR)) <= before
+    assert _our_names() <= before
+
+
+def _our_names() -> set[str]:
+    return {name for name in os.listdir(shm.SHM_DIR) if name.startswith(f"polystore-{os.getpid()}-")}
 
 
 @pytest.mark.parametrize("name", ARRAYS)
