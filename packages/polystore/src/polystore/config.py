@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from polystore.config_sources import effective, section
 from polystore.constants import Backend
-from polystore.errors import PolystoreError
+from polystore.errors import SettingsError
+from polystore.inheritance import lazy
 
-__all__ = ["Settings", "SettingsError", "VFSConfig", "parse_size"]
-
-
-class SettingsError(PolystoreError, ValueError):
-    """An environment variable or a configured value that cannot be understood."""
+__all__ = ["LazySettings", "LazyVFSConfig", "Settings", "SettingsError", "VFSConfig", "parse_size"]
 
 
+@section("vfs", "POLYSTORE_VFS")
 @dataclass(frozen=True, slots=True)
 class VFSConfig:
     """Where a pipeline keeps its images.
@@ -39,6 +37,10 @@ class VFSConfig:
             ) from None
 
 
+LazyVFSConfig = lazy(VFSConfig)
+"""`VFSConfig` whose unset fields inherit."""
+
+
 _SIZE = re.compile(r"([0-9]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII)
 
 
@@ -58,10 +60,11 @@ def parse_size(text: str) -> int:
     return int(match[1]) * factor
 
 
+@section("polystore", "POLYSTORE")
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Limits and defaults of a process. Each is read from ``POLYSTORE_<NAME>``:
-    ``POLYSTORE_ARENA_BYTES=16MiB``.
+    """Limits and defaults of a process. Each is read from ``POLYSTORE_<NAME>``
+    (``POLYSTORE_ARENA_BYTES=16MiB``) or the table ``[polystore]`` of a configuration file.
 
     Parameters
     ----------
@@ -79,41 +82,24 @@ class Settings:
         failure and not only a crash of the program, at the cost of waiting for the medium.
     """
 
-    max_image_bytes: int = 1 << 30
-    arena_bytes: int = 64 << 20
-    queue_bytes: int = 256 << 20
+    max_image_bytes: int = field(default=1 << 30, metadata={"parse": parse_size})
+    arena_bytes: int = field(default=64 << 20, metadata={"parse": parse_size})
+    queue_bytes: int = field(default=256 << 20, metadata={"parse": parse_size})
     run: str = ""
     durable: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """The settings of an environment (by default this process's); what it is silent about keeps its
-        default.
+        """The settings of an environment (by default this process's) and of the files it leads to; what they
+        are silent about keeps its default.
 
         Raises
         ------
         SettingsError
-            A value that cannot be understood; the text names the variable.
+            A value that cannot be understood; the text names the variable or the file.
         """
-        environ = os.environ if environ is None else environ
-        values: dict[str, int | str | bool] = {}
-        for field in fields(cls):
-            name = f"POLYSTORE_{field.name.upper()}"
-            text = environ.get(name, "")
-            if not text:
-                continue
-            try:
-                values[field.name] = _PARSERS[str(field.type)](text)
-            except SettingsError as exc:
-                raise SettingsError(f"{name}: {exc}") from None
-        return cls(**values)  # type: ignore[arg-type]  # each was parsed by the type of its own field
+        return effective(cls, environ=environ).value
 
 
-def _parse_bool(text: str) -> bool:
-    try:
-        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
-    except KeyError:
-        raise SettingsError(f"{text!r} is neither 1 nor 0") from None
-
-
-_PARSERS: dict[str, Callable[[str], int | str | bool]] = {"int": parse_size, "str": str, "bool": _parse_bool}
+LazySettings = lazy(Settings)
+"""`Settings` whose unset fields inherit."""

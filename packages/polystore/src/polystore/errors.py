@@ -13,6 +13,7 @@
     - NoSharedMemoryError (also OSError)         no room or no place for shared memory
     - TornPayloadError                           the bytes were rewritten while they were read
   + RoiError (also ValueError)                   a region of interest that cannot be drawn or stored
+  + SettingsError (also ValueError)              a setting that cannot be understood; says where it stands
   + StorageError (also OSError)                  a store refused or failed
     - NotFoundError (also FileNotFoundError)
     - AlreadyExistsError (also FileExistsError)
@@ -57,6 +58,7 @@ __all__ = [
     "PolystoreError",
     "ProjectionError",
     "RoiError",
+    "SettingsError",
     "StorageError",
     "TornPayloadError",
     "UnreachableError",
@@ -118,6 +120,10 @@ class TornPayloadError(PayloadError):
 
 class RoiError(PolystoreError, ValueError):
     """A region of interest with impossible points, kind or properties."""
+
+
+class SettingsError(PolystoreError, ValueError):
+    """An environment variable, an entry of a file or a configured value that cannot be understood."""
 
 
 class StorageError(PolystoreError, OSError):
