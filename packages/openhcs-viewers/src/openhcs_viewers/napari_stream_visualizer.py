@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from openhcs_viewers.config import NapariStreamingConfig
+from openhcs_viewers.config import NapariDisplayConfig, NapariStreamingConfig, StreamingConfig
 from openhcs_viewers.handle import START_TIMEOUT, ViewerHandle
 from openhcs_viewers.launcher import launch
 from openhcs_viewers.registry import asked_port
 from polystore.backends.napari_stream import NapariStreamingBackend, display_spec
+from polystore.config_sources import effective
+from polystore.inheritance import Lazy
 
 if TYPE_CHECKING:
     from polystore.filemanager import FileManager
@@ -28,7 +30,9 @@ class NapariStreamVisualizer:
     filemanager : polystore.FileManager
         Its backend ``napari_stream`` goes to this viewer once `start_viewer` was called.
     visualizer_config : NapariStreamingConfig or NapariDisplayConfig or polystore.projection.DisplaySpec, optional
-        How images are shown, and on which port of which machine.
+        How images are shown, and on which port of which machine. Of a lazy variant, and without a configuration,
+        what is not said comes from the configuration files; environment variables (``OPENHCS_NAPARI_PORT``) outrank
+        both, see `polystore.config_sources.effective`.
     viewer_title : str
         Of a window that is opened.
     persistent : bool
@@ -86,11 +90,15 @@ class NapariStreamVisualizer:
             See `launch`. With `async_mode` only what is known at once; the rest stands in the log.
         """
         config = self.visualizer_config
-        streaming = config if isinstance(config, NapariStreamingConfig) else NapariStreamingConfig()
-        port = self.napari_port if self.napari_port is not None else streaming.napari_port
+        inherits = config is None or isinstance(config, NapariDisplayConfig | StreamingConfig | Lazy)
+        streaming = effective(
+            NapariStreamingConfig,
+            pipeline=config if inherits else None,
+            call={"napari_port": self.napari_port},
+        ).value
         self.handle = launch(
             "napari",
-            port=asked_port("napari", port),
+            port=asked_port("napari", streaming.napari_port),
             host=streaming.napari_host,
             title=self.viewer_title,
             detached=self.persistent,
@@ -98,7 +106,10 @@ class NapariStreamVisualizer:
         )
         backend = NapariStreamingBackend(
             self.handle.endpoint,
-            config=replace(display_spec(config), replace_layers=self.replace_layers),
+            config=streaming
+            if inherits
+            else replace(display_spec(config), replace_layers=self.replace_layers),
+            replace_layers=self.replace_layers,
             starting=async_mode,
             server_key=self.handle.server_key,
         )

@@ -21,7 +21,6 @@ from openhcs_viewers.demo.pipeline import (
     Looks,
     Step,
     StepKind,
-    ViewerTarget,
     WorkerReport,
 )
 from openhcs_viewers.demo.plate import PlateImage
@@ -183,7 +182,9 @@ class FieldWorker:
     def _save(self, index: int, step: Step, field: FieldImages, batch: _Batch) -> None:
         """Keep a batch in its store and show it in every viewer; store and first viewer in one call."""
         stores = [batch.store] if batch.store is not None else []
-        for target in self.job.targets if step.streaming else ():
+        for target in self.job.targets:
+            if not target.takes(index, step):
+                continue
             if target.kind in self._failures:
                 self._skipped[target.kind] += len(batch.arrays)
                 continue
@@ -197,7 +198,7 @@ class FieldWorker:
                     step_index=index,
                     step_name=batch.name,
                     components=[self._components(key, field) for key in batch.keys],
-                    config=self._display(target, field, batch),
+                    config=self._display(target.display_of(index), field, batch),
                     kind=batch.kind,
                     contrast=batch.look.contrast,
                 )
@@ -215,8 +216,7 @@ class FieldWorker:
         placed = {which.value: key.get(which) for which in Component}
         return {**placed, "plate": field.plate} if self.job.name_plates else placed
 
-    def _display(self, target: ViewerTarget, field: FieldImages, batch: _Batch) -> DisplaySpec:
-        display = target.display
+    def _display(self, display: DisplaySpec, field: FieldImages, batch: _Batch) -> DisplaySpec:
         return replace(
             display,
             colormap=batch.look.colormap if display.colormap == "auto" else display.colormap,

@@ -9,10 +9,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openhcs_viewers.config import GlobalPipelineConfig
 from openhcs_viewers.demo._counts import Unreported, ViewerCounts, add_up
 from openhcs_viewers.demo._errors import PlateError, StepError
 from openhcs_viewers.demo._looks import plain_looks, samples
@@ -28,13 +29,16 @@ from openhcs_viewers.demo.pipeline import (
     WorkerReport,
 )
 from openhcs_viewers.demo.plate import Plate, read_plate
+from polystore.config_sources import effective
+from zmqruntime.config import is_loopback
 
 if TYPE_CHECKING:
-    from openhcs_viewers.config import PipelineConfig
+    from openhcs_viewers.config import NapariStreamingConfig, PipelineConfig
     from openhcs_viewers.demo._pool import Outcome
     from openhcs_viewers.demo.plate import FieldImages
     from openhcs_viewers.handle import ViewerHandle
     from polystore.components import Value
+    from polystore.inheritance import Resolved
 
 FLUSH_SECONDS = 60.0
 """How long the end of a run waits for outcomes of images on their way, per viewer."""
@@ -88,36 +92,46 @@ class PipelineOrchestrator:
         Folders of acquisitions; see `openhcs_viewers.demo.plate.read_plate`.
     steps : sequence of Step
         Run in order on every field.
-    global_config : PipelineConfig, optional
+    global_config : GlobalPipelineConfig or PipelineConfig, optional
         With ``napari_streaming`` enabled, a napari is started in the background (or reused) and shows every step.
-        Its policy is that of the `napari_stream` backend: the pipeline is never held up.
+        Its policy is that of the `napari_stream` backend: the pipeline is never held up. Its ``vfs`` says where
+        counting steps without a `backend` of their own save.
     viewers : sequence of ViewerTarget, optional
         Further viewers, which somebody else launched.
     output : path, optional
         Folder for results, by default ``./out``.
     workers : int, optional
         Processes; by default one per processor, at most 8.
+    pipeline_config : PipelineConfig, optional
+        What it says outranks `global_config`. What a step says (`Step.napari_streaming`) outranks both, and
+        environment variables (``OPENHCS_NAPARI_PORT``) outrank all three; see `polystore.config_sources`. Steps
+        that name another port or machine are shown in a napari of their own.
 
     Attributes
     ----------
     handle
-        Of the napari started by `run`, for whoever wants to look at it or end it; None without.
+        Of the first napari started by `run`, for whoever wants to look at it or end it; None without.
+    handles
+        Of all of them.
 
     Raises
     ------
     StepError
         No steps, or two of one name.
+    SettingsError
+        A configuration, a configuration file or an environment variable that cannot be understood.
     """
 
     def __init__(
         self,
         plate_paths: Sequence[str | os.PathLike[str]],
         steps: Sequence[Step],
-        global_config: PipelineConfig | None = None,
+        global_config: GlobalPipelineConfig | PipelineConfig | None = None,
         *,
         viewers: Sequence[ViewerTarget] = (),
         output: str | os.PathLike[str] = "out",
         workers: int | None = None,
+        pipeline_config: PipelineConfig | None = None,
     ) -> None:
         names = Counter(step.name for step in steps)
         if not names or max(names.values()) > 1:
@@ -125,12 +139,32 @@ class PipelineOrchestrator:
                 f"steps {[step.name for step in steps]}: give at least one, each with a name of its own"
             )
         self.plate_paths = tuple(plate_paths)
-        self.steps = tuple(steps)
         self.global_config = global_config
+        self.pipeline_config = pipeline_config
+        self.steps = tuple(self._with_backend(step) for step in steps)
         self.viewers = tuple(viewers)
         self.output = Path(output).resolve()
         self.workers = workers if workers is not None else min(8, os.cpu_count() or 1)
-        self.handle: ViewerHandle | None = None
+        self.handles: tuple[ViewerHandle, ...] = ()
+
+    @property
+    def handle(self) -> ViewerHandle | None:
+        """The first napari started by `run`."""
+        return self.handles[0] if self.handles else None
+
+    def config_of(self, step: Step) -> Resolved[GlobalPipelineConfig]:
+        """Return the configuration that holds for a step, with where each value comes from."""
+        return effective(
+            GlobalPipelineConfig,
+            global_config=self.global_config,
+            pipeline=self.pipeline_config,
+            step=step.config(),
+        )
+
+    def _with_backend(self, step: Step) -> Step:
+        if step.kind is not StepKind.COUNT or step.backend is not None:
+            return step
+        return replace(step, backend=self.config_of(step).value.vfs.materialization_backend.value)
 
     def run(self, progress: Progress | None = None) -> RunResult:
         """Run all steps on all fields and return what became of them. Failing fields do not stop the others.
@@ -160,7 +194,8 @@ class PipelineOrchestrator:
                 run.add(outcome)
                 if progress is not None:
                     progress(outcome.task.images, outcome.value)
-            there = self.handle is None or self.handle.is_alive()
+            # Nobody waits for a viewer that was closed; with several, for those that are left.
+            there = not self.handles or any(handle.is_alive() for handle in self.handles)
             for report in pool.each(_worker.report, FLUSH_SECONDS if there else 0.0):
                 run.close(report)
         places = [field.place for plate in plates for field in plate.fields()]
@@ -188,31 +223,28 @@ class PipelineOrchestrator:
         return plates
 
     def _launch(self) -> tuple[ViewerTarget, ...]:
-        config = self.global_config.napari_streaming if self.global_config is not None else None
-        if config is None or not config.enabled:
-            return ()
-        from openhcs_viewers.launcher import launch
-        from openhcs_viewers.registry import default_port
-
-        # In the background: the pipeline begins at once, and what it sends meanwhile is kept and shown. The default
-        # port counts as not given: taken by a stranger, it is the next free one (`handle` says which).
-        usual = config.napari_port == default_port("napari")
-        self.handle = launch(
-            "napari",
-            port=None if usual else config.napari_port,
-            host=config.napari_host,
-            detached=config.persistent,
-            wait=False,
-        )
-        target = ViewerTarget(
-            "napari",
-            self.handle.endpoint,
-            display=config.display_spec(),
-            policy="drop",
-            deadline=1.0,
-            starting=True,
-        )
-        return (target,)
+        configs: dict[tuple[str, int], dict[int, NapariStreamingConfig]] = {}
+        for index, step in enumerate(self.steps):
+            config = self.config_of(step).value.napari_streaming
+            if config is not None and config.enabled and step.streaming:
+                # localhost and 127.0.0.1 are one viewer, whose images are counted once.
+                host = "localhost" if is_loopback(config.napari_host) else config.napari_host
+                place = (host, config.napari_port)
+                configs.setdefault(place, {})[index] = config
+        targets, self.handles = [], ()
+        for place, steps in configs.items():
+            handle = _start_napari(*place, persistent=any(config.persistent for config in steps.values()))
+            self.handles = (*self.handles, handle)
+            target = ViewerTarget(
+                "napari" if len(self.handles) == 1 else f"napari {place[0]}:{handle.port}",
+                handle.endpoint,
+                policy="drop",
+                deadline=1.0,
+                starting=True,
+                shows={index: config.display_spec() for index, config in steps.items()},
+            )
+            targets.append(target)
+        return tuple(targets)
 
     def _looks(self, pool: WorkerPool, plates: Sequence[Plate]) -> Looks:
         """How every channel is shown. In workers: the steps are run for it, and they may fail."""
@@ -235,6 +267,15 @@ class PipelineOrchestrator:
             name_plates=len(plates) > 1,
             spotlight=_spotlight(plates[0]),
         )
+
+
+def _start_napari(host: str, port: int, *, persistent: bool) -> ViewerHandle:
+    from openhcs_viewers.launcher import launch
+    from openhcs_viewers.registry import asked_port
+
+    # In the background: the pipeline begins at once, and what it sends meanwhile is kept and shown. The default
+    # port counts as not given: taken by a stranger, it is the next free one (`handle` says which).
+    return launch("napari", port=asked_port("napari", port), host=host, detached=persistent, wait=False)
 
 
 def _spotlight(plate: Plate) -> tuple[Value | None, ...]:
@@ -277,8 +318,10 @@ class _Run:
             return
         self.failures.append(f"{outcome.task.images.title}: {outcome.error}")
         if outcome.died:
-            planned = self.job.images_streamed(outcome.task.images)
-            given.update({target.kind: planned for target in self.job.targets})
+            images = outcome.task.images
+            given.update(
+                {target.kind: self.job.images_streamed(images, target) for target in self.job.targets}
+            )
             self._unreported.append(Unreported(dict(given)))
 
     def close(self, outcome: Outcome[float, WorkerReport]) -> None:

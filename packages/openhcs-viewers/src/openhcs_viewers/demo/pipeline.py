@@ -11,7 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from openhcs_viewers.config import NapariStreamingConfig, PipelineConfig
 from openhcs_viewers.demo._errors import StepError
+from polystore.inheritance import Lazy
 from polystore.projection.spec import DisplaySpec
 from zmqruntime.stream import StreamStats
 
@@ -59,9 +61,14 @@ class Step:
         The channel a counting step works on; by default the plate's nuclei.
     streaming : bool
         Whether viewers see it.
+    napari_streaming : NapariStreamingConfig or its lazy variant, optional
+        Where and how napari shows this step; what a lazy variant does not say comes from the pipeline's
+        configuration, then from the global one. None: as they say; `polystore.inheritance.NONE`: not at all.
 
     Raises
     ------
+    SettingsError
+        `napari_streaming` is something else.
     StepError
         An empty name, a counting step without a function, or a function workers cannot import.
     """
@@ -73,8 +80,10 @@ class Step:
     backend: str | None = None
     channel: Value | None = None
     streaming: bool = True
+    napari_streaming: NapariStreamingConfig | Lazy[NapariStreamingConfig] | None = None
 
     def __post_init__(self) -> None:
+        self.config()
         object.__setattr__(self, "kind", StepKind(self.kind))
         if not self.name or not self.name.isprintable():
             raise StepError(
@@ -93,6 +102,10 @@ class Step:
                 "worker process cannot import: define it with def at the top of a module"
             )
 
+    def config(self) -> PipelineConfig:
+        """Return what this step says of the pipeline's configuration."""
+        return PipelineConfig(napari_streaming=self.napari_streaming)
+
 
 @dataclass(frozen=True)
 class ViewerTarget:
@@ -101,7 +114,8 @@ class ViewerTarget:
     Attributes
     ----------
     kind
-        ``"napari"``, ...; also the name of its entry in the summary.
+        ``"napari"``, ...; also the name of its entry in the summary. Of two viewers of one kind the second is
+        ``"napari localhost:5600"``.
     endpoint
         Where it listens.
     display
@@ -110,6 +124,8 @@ class ViewerTarget:
         See `polystore.streaming.ImageSender`.
     starting
         Whether it may still be on its way up.
+    shows
+        By index, the steps it is sent and how it shows each; None: every step that streams, by `display`.
     """
 
     kind: str
@@ -118,6 +134,15 @@ class ViewerTarget:
     policy: str = "block"
     deadline: float = BLOCK_DEADLINE
     starting: bool = False
+    shows: Mapping[int, DisplaySpec] | None = None
+
+    def takes(self, index: int, step: Step) -> bool:
+        """Return whether it is sent a step."""
+        return step.streaming and (self.shows is None or index in self.shows)
+
+    def display_of(self, index: int) -> DisplaySpec:
+        """Return how it shows a step."""
+        return self.display if self.shows is None else self.shows[index]
 
     @property
     def backend(self) -> str:
@@ -166,9 +191,9 @@ class Job:
     name_plates: bool = False
     spotlight: tuple[Value | None, ...] | None = None
 
-    def images_streamed(self, images: FieldImages) -> int:
-        """How many images one field sends to each viewer."""
-        streamed = [step for step in self.steps if step.streaming]
+    def images_streamed(self, images: FieldImages, target: ViewerTarget) -> int:
+        """How many images one field sends to a viewer."""
+        streamed = [step for index, step in enumerate(self.steps) if target.takes(index, step)]
         counts = sum(step.kind is StepKind.COUNT for step in streamed)
         return counts + (len(streamed) - counts) * len(images.images)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from numbers import Real
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from polystore.abc import StreamingBackend
+from polystore.backends._stream_config import SaysWhere, complete, display_spec
 from polystore.components import ImageKey
 from polystore.errors import BatchLengthError, UnsupportedArrayError
 from polystore.microscopes import identify, split_suffix
@@ -37,26 +39,8 @@ DATA_SUFFIXES = frozenset({".csv", ".json", ".tsv", ".txt", ".xlsx", ".parquet"}
 ROI_ENDINGS = (".roi.zip", "_rois.zip", ".zip", ".roi", ".json", ".csv")
 """What the names of files with regions end in, the longer ones first."""
 
-DEFAULT_SPEC = DisplaySpec()
-
 Components = Mapping[str, Any]
 PerImage = Any | Sequence[Any]
-
-
-@runtime_checkable
-class SaysHow(Protocol):
-    """A configuration that says how images want to be shown."""
-
-    def display_spec(self) -> DisplaySpec:
-        """Return the same in the words of the projection."""
-
-
-@runtime_checkable
-class SaysWhere(Protocol):
-    """A configuration that says where its viewer listens."""
-
-    def endpoint(self) -> Endpoint:
-        """Return the viewer's endpoint."""
 
 
 class StreamBackend(StreamingBackend):
@@ -69,7 +53,11 @@ class StreamBackend(StreamingBackend):
         visualizer's file manager goes to its own viewer.
     config : DisplaySpec or configuration, optional
         How images are shown, and where when there is no `endpoint`: a `DisplaySpec`, or anything with
-        ``display_spec()`` and ``endpoint()`` such as ``openhcs_viewers.config.NapariStreamingConfig``.
+        ``display_spec()`` and ``endpoint()`` such as ``openhcs_viewers.config.NapariStreamingConfig``. The lazy
+        variant of such a class does as well: what it does not say comes from the environment, from the
+        configuration files or, given with a batch, from this one; see `polystore.config_sources.effective`.
+    replace_layers : bool
+        True: a later run takes over the layers of the one before, whatever `config` says.
     run : str, optional
         Name of the pipeline run, see `polystore.streaming.runs.default_run`.
     policy, deadline, starting, server_key
@@ -92,9 +80,11 @@ class StreamBackend(StreamingBackend):
         deadline: float | None = None,
         starting: bool = False,
         server_key: bytes | None = None,
+        replace_layers: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._config = config
+        self._replace_layers = replace_layers
         self._run = run
         options = {
             "policy": policy,
@@ -186,10 +176,11 @@ class StreamBackend(StreamingBackend):
             self._item(*parts, placed=placed)
             for parts in zip(data_list, file_paths, each_components, each_kind, each_contrast, strict=True)
         ]
-        config = self._config if config is None else config
-        context = _context(
-            run or self._run or default_run(), step_index, step_name, producer, display_spec(config)
-        )
+        config = complete(config, self._config)
+        display = display_spec(config)
+        if self._replace_layers and not display.replace_layers:
+            display = replace(display, replace_layers=True)
+        context = _context(run or self._run or default_run(), step_index, step_name, producer, display)
         sender = self._sender(host, port, transport, config)
         return sender.send(items, context, policy=policy, deadline=deadline, deferred=deferred)
 
@@ -207,6 +198,7 @@ class StreamBackend(StreamingBackend):
         from zmqruntime.config import Endpoint
 
         base = self._endpoint
+        config = complete(config)
         if base is None and isinstance(config, SaysWhere):
             base = config.endpoint()
         if isinstance(base, str):
@@ -279,39 +271,6 @@ def _context(
     run: str, step_index: int | None, step_name: str, producer: str, display: DisplaySpec
 ) -> BatchContext:
     return BatchContext(run, step_index, step_name, producer, display)
-
-
-def display_spec(config: Any) -> DisplaySpec:
-    """Return how `config` wants images shown; the defaults for None.
-
-    Raises
-    ------
-    TypeError
-        It is no configuration of a display.
-    """
-    if config is None:
-        return DEFAULT_SPEC
-    if isinstance(config, DisplaySpec):
-        return config
-    if isinstance(config, SaysHow):
-        return _spec_of(config) if _can_be_hashed(config) else config.display_spec()
-    raise TypeError(
-        f"config={config!r} says nothing about a display: give a DisplaySpec, or a NapariStreamingConfig"
-    )
-
-
-def _can_be_hashed(value: object) -> TypeGuard[Hashable]:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=256)
-def _spec_of(config: Hashable) -> DisplaySpec:
-    assert isinstance(config, SaysHow)
-    return config.display_spec()
 
 
 def key_of_path(path: str) -> tuple[ImageKey, str, bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from polystore.backends._stream import StreamBackend, display_spec
+from polystore.backends._stream import StreamBackend
+from polystore.backends._stream_config import display_spec
 
 __all__ = ["NapariStreamingBackend", "display_spec"]
 
