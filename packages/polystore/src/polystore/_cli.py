@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("backends", "shm")
+COMMANDS = ("backends", "config", "shm")
 """Modules of `polystore._commands`, in the order of ``--help``; each has ``add(commands)``."""
 
 

@@ -11,7 +11,15 @@ from polystore.constants import Backend
 from polystore.errors import SettingsError
 from polystore.inheritance import lazy
 
-__all__ = ["LazySettings", "LazyVFSConfig", "Settings", "SettingsError", "VFSConfig", "parse_size"]
+__all__ = [
+    "LazySettings",
+    "LazyVFSConfig",
+    "Settings",
+    "SettingsError",
+    "VFSConfig",
+    "format_size",
+    "parse_size",
+]
 
 
 @section("vfs", "POLYSTORE_VFS")
@@ -60,6 +68,17 @@ def parse_size(text: str) -> int:
     return int(match[1]) * factor
 
 
+def format_size(size: int) -> str:
+    """A number of bytes as `parse_size` reads it: ``'64MiB'``, ``'1000'``."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)
+
+
+_SIZE_FIELD = {"parse": parse_size, "show": format_size}
+
+
 @section("polystore", "POLYSTORE")
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -82,9 +101,9 @@ class Settings:
         failure and not only a crash of the program, at the cost of waiting for the medium.
     """
 
-    max_image_bytes: int = field(default=1 << 30, metadata={"parse": parse_size})
-    arena_bytes: int = field(default=64 << 20, metadata={"parse": parse_size})
-    queue_bytes: int = field(default=256 << 20, metadata={"parse": parse_size})
+    max_image_bytes: int = field(default=1 << 30, metadata=_SIZE_FIELD)
+    arena_bytes: int = field(default=64 << 20, metadata=_SIZE_FIELD)
+    queue_bytes: int = field(default=256 << 20, metadata=_SIZE_FIELD)
     run: str = ""
     durable: bool = False
 

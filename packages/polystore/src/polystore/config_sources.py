@@ -36,6 +36,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "Section",
     "config_files",
+    "config_paths",
     "effective",
     "from_environment",
     "from_file",
@@ -178,22 +179,15 @@ def keys_of(name: str) -> set[str]:
     }
 
 
-def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """The configuration files there are, the weakest first: the machine's, then the user's.
+def config_paths(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where configuration files are looked for, the weakest first: the machine's, then the user's.
 
-    ``OPENHCS_CONFIG`` names the only one to read (``/dev/null`` for none). Otherwise ``openhcs/config.toml`` is
-    looked for in ``XDG_CONFIG_DIRS`` (``/etc/xdg``; on Windows ``%PROGRAMDATA%``) and in ``XDG_CONFIG_HOME``
-    (``~/.config``; on Windows ``%APPDATA%``).
-
-    Raises
-    ------
-    SettingsError
-        ``OPENHCS_CONFIG`` names a file that is not there.
+    ``OPENHCS_CONFIG`` names the only one to read (``/dev/null`` for none). Otherwise they are
+    ``openhcs/config.toml`` in ``XDG_CONFIG_DIRS`` (``/etc/xdg``; on Windows ``%PROGRAMDATA%``) and in
+    ``XDG_CONFIG_HOME`` (``~/.config``; on Windows ``%APPDATA%``).
     """
     only = environ.get(CONFIG_VARIABLE, "")
     if only:
-        if not os.path.exists(only):
-            raise SettingsError(f"{CONFIG_VARIABLE}={only!r}: there is no such file")
         return (Path(only),)
     windows = sys.platform == "win32"
     machine = environ.get("XDG_CONFIG_DIRS") or (environ.get("PROGRAMDATA", "") if windows else "/etc/xdg")
@@ -203,8 +197,21 @@ def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     )
     # The standard ignores relative folders, and lists the strongest of the machine's first.
     folders = [each for each in (*reversed(machine.split(os.pathsep)), user) if os.path.isabs(each)]
-    paths = [Path(each, "openhcs", "config.toml") for each in folders]
-    return tuple(path for path in dict.fromkeys(paths) if path.is_file())
+    return tuple(dict.fromkeys(Path(each, "openhcs", "config.toml") for each in folders))
+
+
+def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Those of `config_paths` that are there.
+
+    Raises
+    ------
+    SettingsError
+        ``OPENHCS_CONFIG`` names a file that is not there.
+    """
+    found = tuple(path for path in config_paths(environ) if path.exists())
+    if environ.get(CONFIG_VARIABLE) and not found:
+        raise SettingsError(f"{CONFIG_VARIABLE}={environ[CONFIG_VARIABLE]!r}: there is no such file")
+    return found
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, Any]:
