@@ -12,7 +12,7 @@ from typing import Any
 
 from polystore.components import Component, ImageKey, Value, value_order
 
-__all__ = ["ChannelInfo", "PlaneRef", "PlateIndex", "PlateInfo"]
+__all__ = ["ChannelInfo", "PlaneRef", "PlateIndex", "PlateInfo", "PlateNote"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,26 @@ class PlaneRef:
     page: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlateNote:
+    """Something about a plate's files that did not stop it from being read, and that one should know.
+
+    Parameters
+    ----------
+    kind
+        ``"duplicate"`` (several files for one plane), ``"unreadable"``, ``"unknown"`` (an image whose name is not
+        understood), ``"thumbnail"``, ``"derived"`` (made from the images) or ``"folders"``.
+    text
+        A sentence for people.
+    paths
+        The files it is about, relative to the plate; of many, the first ones.
+    """
+
+    kind: str
+    text: str
+    paths: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class PlateIndex:
     """Every plane of a plate, sorted by key, and what is known about the plate.
@@ -111,6 +131,10 @@ class PlateIndex:
         In the order of `ImageKey.sort_key`; each key once.
     info
         What the files say beyond the pixels.
+    missing
+        Planes that should be there by what the plate's own files say, or by what its other fields have.
+    notes
+        What was found beside the planes: files left out, broken or double.
     """
 
     root: str
@@ -118,6 +142,8 @@ class PlateIndex:
     microscope: str
     planes: tuple[PlaneRef, ...]
     info: PlateInfo = PlateInfo()
+    missing: tuple[ImageKey, ...] = ()
+    notes: tuple[PlateNote, ...] = ()
 
     def values(self, which: Component | str) -> tuple[Value, ...]:
         """The values one component takes in this plate, numbers first, each once; empty when it plays no part."""

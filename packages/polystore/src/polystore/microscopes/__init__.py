@@ -1,8 +1,12 @@
-"""File names of microscopes to components: `parse_filename`, `identify`, `parse_path`.
+"""Microscopes: what file names say (`parse_filename`, `identify`, `parse_path`) and what a plate holds
+(`open_plate`).
 
 Built-in parsers and those other distributions declare under the entry-point group
 ``polystore.filename_parsers`` are asked in turn, built-in ones first; the first that understands a name
 decides. Answers are cached, so asking for every image of a plate costs a dictionary look-up each.
+
+`MICROSCOPE_HANDLERS` and `METADATA_HANDLERS` are mappings from a microscope's name to its classes; others declare
+theirs under the entry-point group ``polystore.microscopes``.
 """
 
 from __future__ import annotations
@@ -10,18 +14,31 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from polystore.components import ImageKey
 from polystore.errors import BackendClashError, BackendLoadError
+from polystore.microscopes._registration import LazyDiscoveryDict, SecondaryRegistryDict
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName, split_suffix
 from polystore.registry import Registry
 
+if TYPE_CHECKING:
+    from polystore.microscopes._open import open_plate
+    from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
+
 __all__ = [
     "FILENAME_PARSERS",
+    "HANDLERS",
+    "METADATA_HANDLERS",
+    "MICROSCOPE_HANDLERS",
     "FilenameParser",
+    "MetadataHandler",
+    "MicroscopeHandler",
     "ParsedName",
     "identify",
+    "open_plate",
     "parse_filename",
     "parse_path",
     "split_suffix",
@@ -40,6 +57,51 @@ FILENAME_PARSERS: Registry[type[FilenameParser]] = Registry(
     "file-name parser", group="polystore.filename_parsers", builtins=_BUILT_IN
 )
 """Classes of `FilenameParser` by name."""
+
+HANDLERS: Registry[type[MicroscopeHandler]] = Registry(
+    "microscope",
+    group="polystore.microscopes",
+    builtins={
+        "imagexpress": "polystore.microscopes.imagexpress:ImageXpressHandler",
+        "omero": "polystore.microscopes.omero:OMEROHandler",
+        "openhcs": "polystore.microscopes.openhcs:OpenHCSHandler",
+        "opera_phenix": "polystore.microscopes.opera_phenix:OperaPhenixHandler",
+    },
+    aliases={
+        "metaxpress": "imagexpress",
+        "harmony": "opera_phenix",
+        "operetta": "opera_phenix",
+        "operaphenix": "opera_phenix",
+        "yokogawa": "cellvoyager",
+        "arrayscan": "cellomics",
+        "openhcsdata": "openhcs",
+    },
+)
+"""Classes of `MicroscopeHandler` by name."""
+
+MICROSCOPE_HANDLERS: Mapping[str, type[MicroscopeHandler]] = LazyDiscoveryDict(HANDLERS)
+"""`HANDLERS` as a mapping: its keys import nothing, an item imports one handler."""
+
+METADATA_HANDLERS: Mapping[str, type[MetadataHandler] | None] = SecondaryRegistryDict(
+    MICROSCOPE_HANDLERS, "metadata_handler"
+)
+"""The class that reads a microscope's metadata by the microscope's name; None where names are all there is."""
+
+_LAZY = {
+    "MetadataHandler": "microscope_base",
+    "MicroscopeHandler": "microscope_base",
+    "open_plate": "_open",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'polystore.microscopes' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"polystore.microscopes.{_LAZY[name]}"), name)
+    return value
+
 
 CACHED_NAMES = 65536
 """Answers kept: more files than an acquisition of a 384-well plate has; about 20 MB when full."""

@@ -1,14 +1,22 @@
-"""ImageXpress (MetaXpress) names: ``Plate_E07_s1_w1<UUID>.tif`` in ``TimePoint_N`` and ``ZStep_N``."""
+"""ImageXpress (MetaXpress): ``Plate_E07_s1_w1<UUID>.tif`` in ``TimePoint_N`` and ``ZStep_N``, and what the TIFFs and
+the ``.HTD`` say.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from polystore.components import ImageKey, Value
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName
+from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
 
-__all__ = ["ImageXpressParser"]
+if TYPE_CHECKING:
+    from polystore.microscopes._files import PlateFiles
+    from polystore.plate import PlaneRef, PlateInfo
+
+__all__ = ["ImageXpressHandler", "ImageXpressMetadata", "ImageXpressParser"]
 
 # The UUID follows the channel's number without a separator and may begin with a digit itself
 # (w117654C10-... is channel 1): what tells them apart is that it ends the name and has a fixed length.
@@ -20,7 +28,8 @@ _NAME = re.compile(
     r"(?:_z(?P<z>[0-9]{1,5}))?"
     r"(?:_t(?P<t>[0-9]{1,6}))?"
     r"(?P<thumbnail>_thumb)?"
-    r"(?P<uuid>[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12})?"
+    r"(?P<uuid>[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}"
+    r"|_\[[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}\])?"
     r"\.(?i:tiff?)",
     re.ASCII,
 )
@@ -58,3 +67,45 @@ class ImageXpressParser(FilenameParser):
             if match is not None:
                 found[_MEANS[match["what"].lower()]] = int(match["number"])
         return found
+
+
+class ImageXpressMetadata(MetadataHandler):
+    """Reads the ``.HTD`` where there is one, and the headers of a few TIFFs."""
+
+    def read(self, files: PlateFiles, planes: Sequence[PlaneRef]) -> PlateInfo:
+        """What they say: names of channels from the HTD, all else from the TIFFs."""
+        from polystore.microscopes._imagexpress import read_info
+
+        return read_info(files, planes)
+
+
+class ImageXpressHandler(MicroscopeHandler):
+    """Plates of ImageXpress, as MetaXpress stores or exports them."""
+
+    _microscope_type = "imagexpress"
+    metadata_handler = ImageXpressMetadata
+    parser = ImageXpressParser
+    looks_for = "images such as Plate_A01_s1_w1<UUID>.tif, also in TimePoint_N and ZStep_N, or a .HTD file"
+    markers = ("*.htd",)
+
+    _names = ImageXpressParser()
+
+    def parse_filename(self, filename: str) -> ParsedName | None:
+        """As `ImageXpressParser.parse_filename`."""
+        return self._names.parse_filename(filename)
+
+    def parse_folders(self, folders: Sequence[str]) -> Mapping[str, Value]:
+        """As `ImageXpressParser.parse_folders`."""
+        return self._names.parse_folders(folders)
+
+    def expected_keys(self, files: PlateFiles, planes: Sequence[PlaneRef]) -> Sequence[ImageKey] | None:
+        """With an HTD what was to be acquired in the selected wells; without one it is not known."""
+        from polystore.microscopes._imagexpress import expected_keys
+
+        return expected_keys(files, planes)
+
+    def choose(self, files: PlateFiles, paths: Sequence[str]) -> str:
+        """The one acquired last, by the TIFFs themselves; the first in natural order when they do not say."""
+        from polystore.microscopes._imagexpress import latest
+
+        return latest(files, paths)

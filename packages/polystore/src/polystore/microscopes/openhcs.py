@@ -6,8 +6,9 @@ import re
 
 from polystore.components import ImageKey
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName, split_suffix
+from polystore.microscopes.microscope_base import MicroscopeHandler
 
-__all__ = ["OpenHCSParser"]
+__all__ = ["OpenHCSHandler", "OpenHCSParser"]
 
 _NAME = re.compile(
     r"(?P<well>[A-Z]{1,2}[0-9]{1,3})"
@@ -39,3 +40,18 @@ class OpenHCSParser(FilenameParser):
                 return None
         extra = match["extra"] or ""
         return ParsedName(ImageKey.of(**components), self.name, extra, thumbnail=extra.startswith("thumb"))
+
+
+class OpenHCSHandler(MicroscopeHandler):
+    """Plates an OpenHCS pipeline wrote or prepared."""
+
+    _microscope_type = "openhcs"
+    parser = OpenHCSParser
+    looks_for = "images such as A01_s001_w1_z001_t001.tif, or openhcs_metadata.json"
+    markers = ("openhcs_metadata.json",)
+
+    _names = OpenHCSParser()
+
+    def parse_filename(self, filename: str) -> ParsedName | None:
+        """As `OpenHCSParser.parse_filename`."""
+        return self._names.parse_filename(filename)

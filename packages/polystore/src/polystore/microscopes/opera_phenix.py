@@ -7,8 +7,9 @@ import re
 from polystore.components import ImageKey, well_name
 from polystore.errors import ComponentError
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName
+from polystore.microscopes.microscope_base import MicroscopeHandler
 
-__all__ = ["OperaPhenixParser"]
+__all__ = ["OperaPhenixHandler", "OperaPhenixParser"]
 
 # row, column, field, plane - channel, sk (number of the time point), fk (flim), fl (flim)
 _NAME = re.compile(
@@ -37,3 +38,18 @@ class OperaPhenixParser(FilenameParser):
             well=well, field=match["field"], channel=match["channel"], z=match["z"], t=match["t"]
         )
         return ParsedName(key, self.name)
+
+
+class OperaPhenixHandler(MicroscopeHandler):
+    """Plates of Opera Phenix and Operetta, as Harmony exports them."""
+
+    _microscope_type = "opera_phenix"
+    parser = OperaPhenixParser
+    looks_for = "images such as r01c01f01p01-ch1sk1fk1fl1.tiff, with Index.xml or Index.idx.xml beside them"
+    markers = ("index.xml", "index.idx.xml")
+
+    _names = OperaPhenixParser()
+
+    def parse_filename(self, filename: str) -> ParsedName | None:
+        """As `OperaPhenixParser.parse_filename`."""
+        return self._names.parse_filename(filename)

@@ -1,0 +1,150 @@
+"""Names of files to planes: acquisitions told apart, double files named, thumbnails left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from polystore.components import ImageKey
+from polystore.errors import UnsupportedFormatError
+from polystore.microscopes.filename_parser import IMAGE_SUFFIXES
+from polystore.plate import PlaneRef, PlateNote
+
+if TYPE_CHECKING:
+    from polystore.microscopes._files import PlateFiles
+    from polystore.microscopes.microscope_base import MicroscopeHandler
+
+__all__ = ["Found", "complete_grid", "note_many", "planes_by_name", "settle"]
+
+Found: TypeAlias = Mapping[str, Sequence[tuple[ImageKey, str]]]
+"""Folder of an acquisition to its planes: key without plate, path."""
+
+SHOWN = 5
+"""Paths a note carries of many."""
+
+_IMAGES = (*IMAGE_SUFFIXES, ".c01", ".dib", ".flex")
+
+
+def planes_by_name(files: PlateFiles, handler: MicroscopeHandler) -> list[PlaneRef]:
+    """The planes of a plate by what its names say, each key once.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        The names are those of more than one plate.
+    """
+    found: dict[str, list[tuple[ImageKey, str]]] = {}
+    plates: dict[str, str] = {}
+    left_out: dict[str, list[str]] = {"thumbnail": [], "derived": [], "unknown": []}
+    for folder in files.walk():
+        parts = folder.path.split("/") if folder.path else []
+        values = handler.parse_folders(parts)
+        above = "/".join(part for part in parts if not handler.parse_folders([part]))
+        prefix = f"{folder.path}/" if folder.path else ""
+        here: list[tuple[ImageKey, str]] = []
+        for name in folder.files:
+            parsed = handler.parse(name)
+            path = prefix + name
+            if parsed is None:
+                if name.lower().endswith(_IMAGES):
+                    left_out["unknown"].append(path)
+            elif parsed.thumbnail:
+                left_out["thumbnail"].append(path)
+            elif parsed.extra:
+                left_out["derived"].append(path)
+            else:
+                key = parsed.with_components(values).key if values else parsed.key
+                if key.plate is not None:
+                    plates.setdefault(str(key.plate), path)
+                    key = ImageKey(None, key.acquisition, key.well, key.field, key.channel, key.z, key.t)
+                here.append((key, path))
+        if here:
+            found.setdefault(above, []).extend(here)
+    if len(plates) > 1:
+        named = ", ".join(f"{plate} ({path})" for plate, path in list(plates.items())[:SHOWN])
+        raise UnsupportedFormatError(f"{files.root} holds {len(plates)} plates: {named}; open one of them")
+    files.plate_name = next(iter(plates), None)
+    note_many(files, "thumbnail", "{count} thumbnails left out", left_out["thumbnail"])
+    note_many(files, "derived", "{count} files made from the images left out", left_out["derived"])
+    note_many(files, "unknown", "{count} images whose names are not understood left out", left_out["unknown"])
+    return settle(files, handler, found)
+
+
+def note_many(files: PlateFiles, kind: str, text: str, paths: Sequence[str]) -> None:
+    """Note something about several files at once; nothing when there are none."""
+    if paths:
+        files.notes.append(PlateNote(kind, text.format(count=len(paths)), tuple(paths[:SHOWN])))
+
+
+def settle(files: PlateFiles, handler: MicroscopeHandler, found: Found) -> list[PlaneRef]:
+    """The planes of all folders, each key once.
+
+    Planes that stand in several folders under the same key are several acquisitions, named after their folders.
+    Several files for one key in one folder: the handler chooses, and a note names them.
+    """
+    names = _acquisitions(files, found)
+    planes: list[PlaneRef] = []
+    for folder, there in found.items():
+        by_key: dict[ImageKey, list[str]] = {}
+        for key, path in there:
+            by_key.setdefault(key, []).append(path)
+        name = names.get(folder)
+        for key, paths in by_key.items():
+            if len(paths) > 1:
+                chosen = handler.choose(files, paths)
+                others = [path for path in paths if path != chosen]
+                files.notes.append(
+                    PlateNote(
+                        "duplicate",
+                        f"{len(paths)} files for {key}: {chosen} is used, not {', '.join(others)}",
+                        (chosen, *others),
+                    )
+                )
+                paths = [chosen]
+            if name is not None and key.acquisition is None:
+                key = key.replace(acquisition=name)
+            planes.append(PlaneRef(key, paths[0]))
+    return planes
+
+
+def _acquisitions(files: PlateFiles, found: Found) -> dict[str, str]:
+    """Names for the folders when they are several acquisitions; nothing when they are parts of one."""
+    folders = {folder: {key for key, _ in there} for folder, there in found.items()}
+    if sum(map(len, folders.values())) == len(set().union(*folders.values())):
+        return {}
+    last = {
+        folder: os.path.basename(folder) or os.path.basename(files.root.rstrip("/\\")) for folder in folders
+    }
+    if len(set(last.values())) < len(last) or not all(last.values()):
+        last = {folder: folder.replace("/", "_") or "top" for folder in folders}
+    text = f"{len(last)} acquisitions of the same planes: {', '.join(sorted(last.values()))}"
+    files.notes.append(PlateNote("folders", text, tuple(folders)))
+    return last
+
+
+def complete_grid(keys: Iterable[ImageKey], fields: Iterable[tuple[object, object]] = ()) -> list[ImageKey]:
+    """Every plane there would be if each field had what any field has.
+
+    Channel by channel, so that a projection beside z stacks is expected where it belongs.
+
+    Parameters
+    ----------
+    keys
+        The planes that are there.
+    fields
+        (well, field) pairs that should be there, beside those that are.
+    """
+    planes: dict[object, dict[object, set[tuple[object, object]]]] = {}
+    places: dict[object, set[tuple[object, object]]] = {}
+    for key in keys:
+        planes.setdefault(key.acquisition, {}).setdefault(key.channel, set()).add((key.z, key.t))
+        places.setdefault(key.acquisition, set()).add((key.well, key.field))
+    wanted = set(fields)
+    return [
+        ImageKey(None, acquisition, well, field, channel, z, t)  # type: ignore[arg-type]  # canonical already
+        for acquisition, channels in planes.items()
+        for well, field in places[acquisition] | wanted
+        for channel, steps in channels.items()
+        for z, t in steps
+    ]

@@ -1,0 +1,163 @@
+"""A plate's folder to its index: which microscope wrote it, where its planes lie, what is missing."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from polystore._paths import StrPath, check_path
+from polystore.errors import (
+    BackendClashError,
+    BackendLoadError,
+    NotFoundError,
+    StorageError,
+    UnsupportedFormatError,
+)
+from polystore.filemanager import FileManager
+from polystore.microscopes import HANDLERS, logger
+from polystore.microscopes._files import Folder, PlateFiles
+from polystore.microscopes._listing import complete_grid
+from polystore.microscopes.microscope_base import MicroscopeHandler
+from polystore.plate import PlateIndex
+
+__all__ = ["SupportsPlate", "detect", "handlers", "open_plate"]
+
+
+@runtime_checkable
+class SupportsPlate(Protocol):
+    """A store that keeps plates as such and can list one by itself: OME-Zarr."""
+
+    def plate(self, path: StrPath) -> PlateIndex:
+        """The index of the plate at a path."""
+
+
+def open_plate(
+    path: StrPath | int,
+    filemanager: FileManager | None = None,
+    backend: str | None = None,
+    microscope: str | MicroscopeHandler | type[MicroscopeHandler] | None = None,
+) -> PlateIndex:
+    """The index of a plate: its planes, what its files say, and what is missing. No pixel is read.
+
+    Every folder is listed once. Files are opened only for what they say about the plate: its index files, or the
+    headers of a few images.
+
+    Parameters
+    ----------
+    path
+        The plate's folder (or a file in it, such as its ``.HTD``); a number is a plate in OMERO.
+    filemanager
+        Finds the backend; by default a new one.
+    backend
+        Where the plate lies; by default what its handler says, else where that path is found.
+    microscope
+        Which handler reads it, by name or itself; by default the one that recognises the folder.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is there.
+    UnsupportedFormatError
+        No handler recognises the folder (the text lists what was looked for), or it holds several plates.
+    BackendNotFoundError, BackendLoadError
+        No such handler or backend.
+    """
+    filemanager = filemanager or FileManager()
+    root = f"/omero/plate_{path}" if isinstance(path, int) else check_path(path)
+    handler = _handler(microscope) if microscope is not None else None
+    if backend is None:
+        chosen = handler.get_primary_backend(root, filemanager) if handler is not None else None
+        backend = chosen or where(root, filemanager)
+    store = filemanager.backend(backend)
+    if handler is None and backend == "zarr" and isinstance(store, SupportsPlate):
+        return store.plate(root)
+    if not isinstance(path, int) and filemanager.exists(root, backend) and filemanager.is_file(root, backend):
+        root = posixpath.dirname(root.replace(os.sep, "/")) or "."
+    files = PlateFiles(root, filemanager, backend)
+    if handler is None:
+        handler = detect(root, files.glance())
+    planes = sorted(handler.find_planes(files), key=lambda plane: plane.key.sort_key())
+    if not planes:
+        raise UnsupportedFormatError(
+            f"no image of {handler.microscope_type} in {root}: looked for {handler.looks_for}"
+        )
+    info = handler.read_info(files, planes)
+    there = {plane.key for plane in planes}
+    expected = handler.expected_keys(files, planes)
+    if expected is None:
+        expected = complete_grid(there)
+    missing = sorted(set(expected) - there, key=lambda key: key.sort_key())
+    return PlateIndex(
+        root, str(backend), handler.microscope_type, tuple(planes), info, tuple(missing), tuple(files.notes)
+    )
+
+
+def where(path: str, filemanager: FileManager) -> str:
+    """The backend a path is found in.
+
+    Raises
+    ------
+    NotFoundError
+        It is nowhere; the text says where it was looked for.
+    """
+    parts = path.replace("\\", "/").split("/")
+    if path.startswith("/omero/"):
+        return "omero_local"
+    if any(part.lower().endswith(".zarr") for part in parts):
+        return "zarr"
+    if "://" in path:
+        return "cloud"
+    tried = ("disk", "memory")
+    for name in tried:
+        if filemanager.exists(path, name):
+            return name
+    raise NotFoundError(
+        f"no plate at {path}: nothing is there on {' or in '.join(tried)}; "
+        "give the plate's folder, or its backend if it lies elsewhere"
+    )
+
+
+def detect(root: str, folders: Sequence[Folder]) -> MicroscopeHandler:
+    """The handler that recognises these folders: by a file only it writes, else by its names.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        None does; the text lists what was looked for.
+    """
+    known = handlers()
+    best: MicroscopeHandler | None = None
+    sure = 0
+    for handler in known:
+        found = handler.recognise(folders)
+        if found > sure:
+            best, sure = handler, found
+    if best is None:
+        names = [name for folder in folders for name in folder.files]
+        seen = f"{len(names)} files such as {', '.join(names[:3])}" if names else "no file"
+        wanted = "".join(f"\n  {handler.microscope_type}: {handler.looks_for}" for handler in known)
+        raise UnsupportedFormatError(
+            f"{root} is no plate of a known microscope: in its first {len(folders)} folders there are {seen}. "
+            f"Looked for{wanted}\nName the microscope if it is one of these."
+        )
+    return best
+
+
+def handlers() -> tuple[MicroscopeHandler, ...]:
+    """One of every handler that can be had, built-in ones first; a broken one is logged and left out."""
+    names = sorted(HANDLERS.names(), key=lambda name: (HANDLERS.plugin(name).origin != "built in", name))
+    made = []
+    for name in names:
+        try:
+            made.append(HANDLERS.get(name)())
+        except (BackendLoadError, BackendClashError, TypeError, StorageError):
+            logger.exception("microscope %r is left out", name)
+    return tuple(made)
+
+
+def _handler(microscope: str | MicroscopeHandler | type[MicroscopeHandler]) -> MicroscopeHandler:
+    if isinstance(microscope, MicroscopeHandler):
+        return microscope
+    return (HANDLERS.get(microscope) if isinstance(microscope, str) else microscope)()

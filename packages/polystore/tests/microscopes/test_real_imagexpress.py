@@ -1,0 +1,128 @@
+"""Two real ImageXpress acquisitions of the Friedrich Miescher Institute, counted by hand."""
+
+from __future__ import annotations
+
+import pickle  # noqa: TID251
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polystore import FileManager
+from polystore.errors import UnsupportedFormatError
+from polystore.microscopes import open_plate
+from polystore.plate import PlateIndex
+
+UUID = "E94C24BD-45E4-450A-9919-257C714278F7"
+OTHER = "0B37A44C-FC67-4B3A-A740-A9EACF8A8F5F"
+
+
+def kinds(plate: PlateIndex) -> Counter[str]:
+    return Counter(note.kind for note in plate.notes)
+
+
+def test_projection_mix(real: Path, files: FileManager, disk: Any) -> None:
+    """2 wells x 2 sites x (w1: 10 z + 1, w2: 10 z + 1, w3: 1 projection, w4: 1 z) = 96 planes, 96 thumbnails."""
+    plate = open_plate(real / "Projection-Mix", files)
+    assert (plate.microscope, plate.backend) == ("imagexpress", "disk")
+    assert plate.summary() == {
+        "wells": ["E07", "E08"],
+        "fields": [1, 2],
+        "channels": [1, 2, 3, 4],
+        "z": list(range(1, 11)),
+        "t": [],
+        "planes": 96,
+    }
+    assert Counter((plane.key.channel, plane.key.z) for plane in plate) == Counter(
+        {
+            **{(channel, z): 4 for channel in (1, 2) for z in (None, *range(1, 11))},
+            (3, None): 4,
+            (4, 1): 4,
+        }
+    )
+    assert {(plane.key.plate, plane.key.acquisition) for plane in plate} == {(None, None)}
+    assert plate.missing == ()
+    assert [note.text for note in plate.notes] == ["96 thumbnails left out"]
+    assert all(Path(plate.path_of(plane)).is_file() for plane in plate)
+    info = plate.info
+    assert (info.name, info.instrument) == ("Projection-Mix", "MetaXpress 6.5.2.351")
+    assert (info.pixel_size_um, info.z_step_um, info.t_step_s) == ((1.3668, 1.3668), 5.0, None)
+    assert info.acquired == "2023-02-21T10:41:56.561000"
+    assert [(c.name, c.emission_nm, c.exposure_ms) for c in info.channels.values()] == [
+        ("FITC_05", 536, 15), ("FITC_05-2", 536, 15), ("FITC_05-3", 536, 15), ("FITC_05-4", 536, 15)
+    ]  # fmt: skip
+    assert set(disk.listed.values()) == {1}, "one walk"
+    assert len(disk.listed) == 13, "the plate, its date, its number and ten ZSteps"
+    assert sum(disk.opened.values()) == 4, "one header for each channel"
+    assert dict(info.positions_um) == {
+        ("E07", 1): (41385.4, 79813.4),
+        ("E07", 2): (41385.4, 80513.3),
+        ("E08", 1): (41385.4, 88813.4),
+        ("E08", 2): (41385.4, 89513.2),
+    }
+    assert max(disk.opened.values()) == 1, "no file is opened twice"
+    assert sum(disk.opened.values()) == 7, "and one more for each field not seen yet"
+
+
+def test_time_points(real: Path, files: FileManager, disk: Any) -> None:
+    """1 well x 2 sites x 3 channels x 2 time points, no z in any name."""
+    plate = open_plate(real / "1well-3C-2S-Zmix-T", files)
+    assert plate.summary() == {
+        "wells": ["C07"], "fields": [1, 2], "channels": [1, 2, 3], "z": [], "t": [1, 2], "planes": 12
+    }  # fmt: skip
+    assert plate.missing == ()
+    assert plate.notes == ()
+    info = plate.info
+    assert [(c.name, c.emission_nm, c.exposure_ms) for c in info.channels.values()] == [
+        ("FITC", 536, 80), ("Cy3", 593, 100), ("Texas Red", 624, 5)
+    ]  # fmt: skip
+    # 09:57:37.294 to 09:57:42.796, and no stack whose step could be known
+    assert (info.pixel_size_um, info.z_step_um, info.t_step_s) == ((13.5504, 13.5504), None, 5.502)
+    assert dict(info.positions_um) == {("C07", 1): (27625.7, 68300.0), ("C07", 2): (31094.5, 68300.0)}
+    assert max(disk.opened.values()) == 1
+
+
+@pytest.mark.parametrize("inside", ["2023-02-21", "2023-02-21/1334"])
+def test_any_folder_above_the_images_will_do(real: Path, inside: str) -> None:
+    plate = open_plate(real / "Projection-Mix" / inside)
+    assert len(plate) == 96
+    assert plate.info.name == "Projection-Mix"
+
+
+def test_two_plates_in_one_folder_are_refused(real: Path) -> None:
+    with pytest.raises(UnsupportedFormatError, match="holds 2 plates: 1well-3C-2S-Zmix-T .*, Projection-Mix"):
+        open_plate(real)
+
+
+def test_an_index_crosses_processes(real: Path) -> None:
+    plate = open_plate(real / "1well-3C-2S-Zmix-T")
+    again = pickle.loads(pickle.dumps(plate))
+    assert again.planes == plate.planes
+    assert dict(again.info.positions_um) == dict(plate.info.positions_um)
+
+
+def test_broken_images_are_noted_and_the_plate_is_read(real: Path, tmp_path: Path) -> None:
+    """The first header of channel 1 is cut off, the next one is asked; a whole file of zeros is no TIFF."""
+    shutil.copytree(real / "1well-3C-2S-Zmix-T" / "2024-04-22", tmp_path / "p")
+    images = sorted((tmp_path / "p").rglob("*_s1_w*.tif"))
+    images[0].write_bytes(images[0].read_bytes()[:5000])
+    images[1].write_bytes(b"")
+    plate = open_plate(tmp_path / "p")
+    assert len(plate) == 12
+    assert kinds(plate) == {"unreadable": 2}
+    assert "is cut off: it has 5000 bytes and needs" in plate.notes[0].text
+    assert images[0].name in plate.notes[0].text
+    assert "is empty" in plate.notes[1].text
+    assert [channel.name for channel in plate.info.channels.values()] == ["FITC", "Cy3", "Texas Red"]
+
+
+def test_of_two_files_the_later_acquired_counts(real: Path, tmp_path: Path) -> None:
+    """Both say when they were taken, 5.5 s apart; the names would choose the other one."""
+    source = real / "1well-3C-2S-Zmix-T" / "2024-04-22" / "1697"
+    (early,) = (source / "TimePoint_1").glob("*_s1_w1*.tif")
+    (late,) = (source / "TimePoint_2").glob("*_s1_w1*.tif")
+    shutil.copy(early, tmp_path / f"P_A01_s1_w1{UUID}.tif")
+    shutil.copy(late, tmp_path / f"P_A01_s1_w1{OTHER}.tif")
+    assert [plane.path for plane in open_plate(tmp_path)] == [f"P_A01_s1_w1{OTHER}.tif"]
