@@ -35,16 +35,16 @@ class SupportsOpen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What stands directly in one folder of a plate, in natural order.
+    """What stands directly in one folder of a plate.
 
     Parameters
     ----------
     path
         Relative to the plate, ``/`` separates; empty for the plate itself.
     folders
-        Names of folders to look into (no links, nothing hidden, no zarr stores).
+        Names of folders to look into (no links, nothing hidden, no zarr stores), in natural order.
     files
-        Names of files.
+        Names of files, sorted.
     """
 
     path: str
@@ -71,6 +71,8 @@ class PlateFiles:
         self.backend = backend
         self.plate_name: str | None = None
         """The plate's name as its files state it, once they were listed."""
+        self.acquisitions: dict[str, str] = {}
+        """Folder of an acquisition to its name, where the plate was taken several times."""
         self.notes: list[PlateNote] = []
         """What was met on the way and did not stop it."""
         self._folders: dict[str, Folder] = {}
@@ -90,7 +92,7 @@ class PlateFiles:
             known = self._folders[path] = Folder(
                 path,
                 tuple(sorted((name for name in folders if _is_looked_into(name)), key=natural_key)),
-                tuple(sorted((name for name in files if not name.startswith(".")), key=natural_key)),
+                tuple(sorted(name for name in files if not name.startswith("."))),
             )
         return known
 

@@ -20,7 +20,7 @@ TRIES = 3
 """Headers tried before a channel's is given up: files may be broken, a plate must be listed all the same."""
 
 COMPARED = 16
-"""Files for one plane whose headers are compared; of more the first in natural order counts."""
+"""Files for one plane whose headers are compared; of more the first by name counts."""
 
 
 def read_info(files: PlateFiles, planes: Sequence[PlaneRef]) -> PlateInfo:

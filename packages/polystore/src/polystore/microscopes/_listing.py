@@ -26,8 +26,15 @@ SHOWN = 5
 _IMAGES = (*IMAGE_SUFFIXES, ".c01", ".dib", ".flex")
 
 
-def planes_by_name(files: PlateFiles, handler: MicroscopeHandler) -> list[PlaneRef]:
+def planes_by_name(
+    files: PlateFiles, handler: MicroscopeHandler, listed: Mapping[str, ImageKey] | None = None
+) -> list[PlaneRef]:
     """The planes of a plate by what its names say, each key once.
+
+    Parameters
+    ----------
+    listed
+        What an index file of the plate says of some files, by path; it goes before their names.
 
     Raises
     ------
@@ -39,13 +46,16 @@ def planes_by_name(files: PlateFiles, handler: MicroscopeHandler) -> list[PlaneR
     left_out: dict[str, list[str]] = {"thumbnail": [], "derived": [], "unknown": []}
     for folder in files.walk():
         parts = folder.path.split("/") if folder.path else []
-        values = handler.parse_folders(parts)
+        around = ImageKey.from_mapping(handler.parse_folders(parts))
         above = "/".join(part for part in parts if not handler.parse_folders([part]))
         prefix = f"{folder.path}/" if folder.path else ""
         here: list[tuple[ImageKey, str]] = []
         for name in folder.files:
-            parsed = handler.parse(name)
             path = prefix + name
+            if listed is not None and path in listed:
+                here.append((listed[path], path))
+                continue
+            parsed = handler.parse(name)
             if parsed is None:
                 if name.lower().endswith(_IMAGES):
                     left_out["unknown"].append(path)
@@ -54,11 +64,9 @@ def planes_by_name(files: PlateFiles, handler: MicroscopeHandler) -> list[PlaneR
             elif parsed.extra:
                 left_out["derived"].append(path)
             else:
-                key = parsed.with_components(values).key if values else parsed.key
-                if key.plate is not None:
-                    plates.setdefault(str(key.plate), path)
-                    key = ImageKey(None, key.acquisition, key.well, key.field, key.channel, key.z, key.t)
-                here.append((key, path))
+                if parsed.key.plate is not None:
+                    plates.setdefault(str(parsed.key.plate), path)
+                here.append((_within(around, parsed.key), path))
         if here:
             found.setdefault(above, []).extend(here)
     if len(plates) > 1:
@@ -69,6 +77,24 @@ def planes_by_name(files: PlateFiles, handler: MicroscopeHandler) -> list[PlaneR
     note_many(files, "derived", "{count} files made from the images left out", left_out["derived"])
     note_many(files, "unknown", "{count} images whose names are not understood left out", left_out["unknown"])
     return settle(files, handler, found)
+
+
+def _within(around: ImageKey, key: ImageKey) -> ImageKey:
+    """A key without its plate, with what the folders around it say filled in; spelled out, for 50,000 of them."""
+    if around == _NOTHING and key.plate is None:
+        return key
+    return ImageKey(
+        None,
+        around.acquisition if key.acquisition is None else key.acquisition,
+        around.well if key.well is None else key.well,
+        around.field if key.field is None else key.field,
+        around.channel if key.channel is None else key.channel,
+        around.z if key.z is None else key.z,
+        around.t if key.t is None else key.t,
+    )
+
+
+_NOTHING = ImageKey()
 
 
 def note_many(files: PlateFiles, kind: str, text: str, paths: Sequence[str]) -> None:
@@ -83,7 +109,7 @@ def settle(files: PlateFiles, handler: MicroscopeHandler, found: Found) -> list[
     Planes that stand in several folders under the same key are several acquisitions, named after their folders.
     Several files for one key in one folder: the handler chooses, and a note names them.
     """
-    names = _acquisitions(files, found)
+    names = files.acquisitions = _acquisitions(files, found)
     planes: list[PlaneRef] = []
     for folder, there in found.items():
         by_key: dict[ImageKey, list[str]] = {}

@@ -41,6 +41,8 @@ class Record:
         Its own text, stripped.
     values
         The text of the elements in it by their name without namespace, at any depth; the first of each.
+    units
+        The ``Unit`` of those that have one.
     above
         Names of the elements around it, outermost first.
     line
@@ -54,6 +56,7 @@ class Record:
     path: str
     text: str = ""
     values: dict[str, str] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
     def number(self, name: str) -> float | None:
         """An attribute or value as a number, None when it is absent or empty.
@@ -94,11 +97,18 @@ class XmlError(CorruptFileError):
 
 
 def read_records(
-    stream: BinaryIO, path: str, wanted: Container[str], take: Take, *, max_bytes: int = MAX_BYTES
+    stream: BinaryIO,
+    path: str,
+    wanted: Container[str],
+    take: Take,
+    *,
+    opened: Container[str] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> None:
     """Call ``take`` with each element of the given names (without namespace), as they end.
 
-    An element inside a wanted one is part of it and is not taken by itself.
+    An element inside a wanted one is part of it and is not taken by itself. Those in ``opened`` are taken when
+    they begin, with their attributes only.
 
     Raises
     ------
@@ -122,10 +132,15 @@ def read_records(
         local = name.rpartition(":")[2]
         if len(names) >= MAX_DEPTH:
             raise _error(path, parser.CurrentLineNumber, f"it is nested deeper than {MAX_DEPTH} elements")
-        if record is None and local in wanted:
+        if record is None and (local in wanted or local in opened):
             plain = {key.rpartition(":")[2]: value for key, value in attributes.items()}
-            record = Record(local, plain, tuple(names), parser.CurrentLineNumber, path)
-            depth_of_record = len(names)
+            found = Record(local, plain, tuple(names), parser.CurrentLineNumber, path)
+            if local in opened:
+                take(found)
+            else:
+                record, depth_of_record = found, len(names)
+        elif record is not None and "Unit" in attributes:
+            record.units.setdefault(local, attributes["Unit"])
         names.append(local)
         text.clear()
         length = 0

@@ -105,7 +105,7 @@ class ImageXpressHandler(MicroscopeHandler):
         return expected_keys(files, planes)
 
     def choose(self, files: PlateFiles, paths: Sequence[str]) -> str:
-        """The one acquired last, by the TIFFs themselves; the first in natural order when they do not say."""
+        """The one acquired last, by the TIFFs themselves; the first by name when they do not say."""
         from polystore.microscopes._imagexpress import latest
 
         return latest(files, paths)

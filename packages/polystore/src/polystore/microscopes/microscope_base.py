@@ -112,7 +112,7 @@ class MicroscopeHandler(ABC):
         return None
 
     def choose(self, files: PlateFiles, paths: Sequence[str]) -> str:
-        """Which of several files for one plane counts. By default the first in natural order."""
+        """Which of several files for one plane counts. By default the first by name."""
         return paths[0]
 
     # -- where a plate can be read and written

@@ -1,15 +1,21 @@
-"""Opera Phenix and Operetta (Harmony) names: ``r01c01f01p01-ch1sk1fk1fl1.tiff``."""
+"""Opera Phenix and Operetta (Harmony): ``r01c01f01p01-ch1sk1fk1fl1.tiff``, and what the index file says."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from polystore.components import ImageKey, well_name
 from polystore.errors import ComponentError
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName
-from polystore.microscopes.microscope_base import MicroscopeHandler
+from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
 
-__all__ = ["OperaPhenixHandler", "OperaPhenixParser"]
+if TYPE_CHECKING:
+    from polystore.microscopes._files import PlateFiles
+    from polystore.plate import PlaneRef, PlateInfo
+
+__all__ = ["OperaPhenixHandler", "OperaPhenixMetadata", "OperaPhenixParser"]
 
 # row, column, field, plane - channel, sk (number of the time point), fk (flim), fl (flim)
 _NAME = re.compile(
@@ -40,10 +46,21 @@ class OperaPhenixParser(FilenameParser):
         return ParsedName(key, self.name)
 
 
+class OperaPhenixMetadata(MetadataHandler):
+    """Reads ``Index.xml`` or ``Index.idx.xml`` as the versions of Harmony write them; opens no image."""
+
+    def read(self, files: PlateFiles, planes: Sequence[PlaneRef]) -> PlateInfo:
+        """What it says; without one, nothing."""
+        from polystore.microscopes._harmony import read_info
+
+        return read_info(files)
+
+
 class OperaPhenixHandler(MicroscopeHandler):
     """Plates of Opera Phenix and Operetta, as Harmony exports them."""
 
     _microscope_type = "opera_phenix"
+    metadata_handler = OperaPhenixMetadata
     parser = OperaPhenixParser
     looks_for = "images such as r01c01f01p01-ch1sk1fk1fl1.tiff, with Index.xml or Index.idx.xml beside them"
     markers = ("index.xml", "index.idx.xml")
@@ -53,3 +70,16 @@ class OperaPhenixHandler(MicroscopeHandler):
     def parse_filename(self, filename: str) -> ParsedName | None:
         """As `OperaPhenixParser.parse_filename`."""
         return self._names.parse_filename(filename)
+
+    def find_planes(self, files: PlateFiles) -> list[PlaneRef]:
+        """By the index file where it lists a file, else by its name."""
+        from polystore.microscopes._harmony import listed
+        from polystore.microscopes._listing import planes_by_name
+
+        return planes_by_name(files, self, listed(files))
+
+    def expected_keys(self, files: PlateFiles, planes: Sequence[PlaneRef]) -> Sequence[ImageKey] | None:
+        """Every plane of the index file; without one it is not known."""
+        from polystore.microscopes._harmony import expected_keys
+
+        return expected_keys(files)
