@@ -1,8 +1,9 @@
-"""The command ``polystore``: what is installed, and what lies in shared memory."""
+"""The command ``polystore``: what a plate holds, what is installed, and what lies in shared memory."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("backends", "config", "shm")
+COMMANDS = ("ls", "backends", "config", "shm")
 """Modules of `polystore._commands`, in the order of ``--help``; each has ``add(commands)``."""
 
 
@@ -29,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
     except PolystoreError as exc:
         print(f"polystore: {exc}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has seen enough. What is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 

@@ -48,9 +48,9 @@ def test_two_files_for_one_plane_are_both_named(tmp_path: Path) -> None:
     assert len(plate) == 1
     (note,) = [note for note in plate.notes if note.kind == "duplicate"]
     assert note.text == (
-        f"2 files for well=A01, field=1, channel=1: P_A01_s1_w1{UUID}.tif is used, not P_A01_s1_w1{OTHER}.tif"
+        f"2 files for well=A01, field=1, channel=1: P_A01_s1_w1{OTHER}.tif is used, not P_A01_s1_w1{UUID}.tif"
     )
-    assert note.paths == (f"P_A01_s1_w1{UUID}.tif", f"P_A01_s1_w1{OTHER}.tif")
+    assert note.paths == (f"P_A01_s1_w1{OTHER}.tif", f"P_A01_s1_w1{UUID}.tif")
 
 
 def test_a_plate_taken_twice_has_two_acquisitions(tmp_path: Path) -> None:

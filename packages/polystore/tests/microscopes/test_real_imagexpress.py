@@ -123,6 +123,6 @@ def test_of_two_files_the_later_acquired_counts(real: Path, tmp_path: Path) -> N
     source = real / "1well-3C-2S-Zmix-T" / "2024-04-22" / "1697"
     (early,) = (source / "TimePoint_1").glob("*_s1_w1*.tif")
     (late,) = (source / "TimePoint_2").glob("*_s1_w1*.tif")
-    shutil.copy(early, tmp_path / f"P_A01_s1_w1{UUID}.tif")
-    shutil.copy(late, tmp_path / f"P_A01_s1_w1{OTHER}.tif")
-    assert [plane.path for plane in open_plate(tmp_path)] == [f"P_A01_s1_w1{OTHER}.tif"]
+    shutil.copy(early, tmp_path / f"P_A01_s1_w1{OTHER}.tif")
+    shutil.copy(late, tmp_path / f"P_A01_s1_w1{UUID}.tif")
+    assert [plane.path for plane in open_plate(tmp_path)] == [f"P_A01_s1_w1{UUID}.tif"]

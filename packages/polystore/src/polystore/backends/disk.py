@@ -60,12 +60,6 @@ class DiskBackend(SupportsLinks):
         with _translated("read", path), open(real, "rb") as stream:
             return _formats.read(stream, real, **options)
 
-    def open_binary(self, path: StrPath) -> BinaryIO:
-        """The bytes of a file from the beginning, seekable, to be closed by the caller; raises as `load`."""
-        real = self._existing(path)
-        with _translated("read", path):
-            return open(real, "rb")
-
     def save(self, data: Any, path: StrPath, *, overwrite: bool = True, **options: Any) -> None:
         """Write a value in the format of the path's suffix; options are the format's (``compression=`` of TIFF)."""
         real = self._real(path)

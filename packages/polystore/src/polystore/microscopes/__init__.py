@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from polystore.components import ImageKey
 from polystore.errors import BackendClashError, BackendLoadError
-from polystore.microscopes._registration import LazyDiscoveryDict, SecondaryRegistryDict
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName, split_suffix
-from polystore.registry import Registry
+from polystore.registry import LazyDiscoveryDict, Registry, SecondaryRegistryDict
 
 if TYPE_CHECKING:
-    from polystore.microscopes._open import open_plate
+    from polystore.microscopes._open import find_handler, open_plate
     from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
 
 __all__ = [
@@ -37,6 +36,7 @@ __all__ = [
     "MetadataHandler",
     "MicroscopeHandler",
     "ParsedName",
+    "find_handler",
     "identify",
     "open_plate",
     "parse_filename",
@@ -50,7 +50,9 @@ logger = logging.getLogger(__name__)
 _BUILT_IN = {
     "opera_phenix": "polystore.microscopes.opera_phenix:OperaPhenixParser",
     "imagexpress": "polystore.microscopes.imagexpress:ImageXpressParser",
+    "cellvoyager": "polystore.microscopes.cellvoyager:CellVoyagerParser",
     "openhcs": "polystore.microscopes.openhcs:OpenHCSParser",
+    "cellomics": "polystore.microscopes.cellomics:CellomicsParser",
 }
 
 FILENAME_PARSERS: Registry[type[FilenameParser]] = Registry(
@@ -62,6 +64,8 @@ HANDLERS: Registry[type[MicroscopeHandler]] = Registry(
     "microscope",
     group="polystore.microscopes",
     builtins={
+        "cellomics": "polystore.microscopes.cellomics:CellomicsHandler",
+        "cellvoyager": "polystore.microscopes.cellvoyager:CellVoyagerHandler",
         "imagexpress": "polystore.microscopes.imagexpress:ImageXpressHandler",
         "omero": "polystore.microscopes.omero:OMEROHandler",
         "openhcs": "polystore.microscopes.openhcs:OpenHCSHandler",
@@ -82,14 +86,13 @@ HANDLERS: Registry[type[MicroscopeHandler]] = Registry(
 MICROSCOPE_HANDLERS: Mapping[str, type[MicroscopeHandler]] = LazyDiscoveryDict(HANDLERS)
 """`HANDLERS` as a mapping: its keys import nothing, an item imports one handler."""
 
-METADATA_HANDLERS: Mapping[str, type[MetadataHandler] | None] = SecondaryRegistryDict(
-    MICROSCOPE_HANDLERS, "metadata_handler"
-)
-"""The class that reads a microscope's metadata by the microscope's name; None where names are all there is."""
+METADATA_HANDLERS: Mapping[str, type[MetadataHandler]] = SecondaryRegistryDict(HANDLERS, "metadata_handler")
+"""The class that reads a microscope's metadata by the microscope's name, of those that have one."""
 
 _LAZY = {
     "MetadataHandler": "microscope_base",
     "MicroscopeHandler": "microscope_base",
+    "find_handler": "_open",
     "open_plate": "_open",
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 from polystore._paths import StrPath, join, natural_key
+from polystore.abc import DataSource, Entry, VirtualBackend
 from polystore.errors import StorageError, UnsupportedFormatError
 from polystore.plate import PlateNote
 
@@ -76,6 +77,7 @@ class PlateFiles:
         self.notes: list[PlateNote] = []
         """What was met on the way and did not stop it."""
         self._folders: dict[str, Folder] = {}
+        self._names: list[str] | None = None
         self._failed: set[str] = set()
         self._read: dict[tuple[str, object], Any] = {}
 
@@ -86,7 +88,7 @@ class PlateFiles:
         """What stands in a folder of the plate; raises as `DataSource.scan`."""
         known = self._folders.get(path)
         if known is None:
-            entries = list(self.filemanager.backend(self.backend).scan(self.full(path)))
+            entries = self._entries(path)
             folders = [entry.name for entry in entries if entry.is_folder and not entry.is_link]
             files = [entry.name for entry in entries if not entry.is_folder]
             known = self._folders[path] = Folder(
@@ -95,6 +97,21 @@ class PlateFiles:
                 tuple(sorted(name for name in files if not name.startswith("."))),
             )
         return known
+
+    def _entries(self, path: str) -> list[Entry]:
+        store = self.filemanager.backend(self.backend)
+        if isinstance(store, VirtualBackend) and not isinstance(store, DataSource):
+            return self._made(store, path)
+        return list(store.scan(self.full(path)))
+
+    def _made(self, store: VirtualBackend, path: str) -> list[Entry]:
+        """What stands in a folder of a store that only makes names: it is asked once for all of them."""
+        if self._names is None:
+            top = self.root.rstrip("/") + "/"
+            self._names = [name.removeprefix(top) for name in store.list_files(self.root)]
+        prefix = f"{path}/" if path else ""
+        here = [name.removeprefix(prefix) for name in self._names if name.startswith(prefix)]
+        return [Entry(name, is_folder) for name, is_folder in {(n.partition("/")[0], "/" in n) for n in here}]
 
     def walk(self) -> Iterator[Folder]:
         """Every folder from the plate down, parents first. One that cannot be listed is noted and left out."""

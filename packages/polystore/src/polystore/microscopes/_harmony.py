@@ -1,6 +1,4 @@
-"""Harmony's index file: ``Index.idx.xml`` (to version 5, everything with each image) or ``Index.xml`` (later, what is common to
-a channel in a map beside the images).
-"""
+"""Harmony's index file: all of it beside each image (``Index.idx.xml``), or channels in a map (``Index.xml``)."""
 
 from __future__ import annotations
 
@@ -125,7 +123,7 @@ def read_info(files: PlateFiles) -> PlateInfo:
 
 def _indexes(files: PlateFiles) -> list[tuple[str, Index]]:
     paths = [path for path in files.find(*NAMES) if posixpath.basename(path).lower() in NAMES]
-    found = {}
+    found: dict[str, tuple[str, Index]] = {}
     for path in paths:
         index = files.read(path, read_index)
         # Where a folder has both, the one read first has everything.

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from polystore._paths import StrPath, check_path
+from polystore.abc import DataSource
+from polystore.constants import Backend
 from polystore.errors import (
     BackendClashError,
     BackendLoadError,
+    BackendNotFoundError,
+    NotAFolderError,
     NotFoundError,
     StorageError,
     UnsupportedFormatError,
@@ -22,7 +26,7 @@ from polystore.microscopes._listing import complete_grid
 from polystore.microscopes.microscope_base import MicroscopeHandler
 from polystore.plate import PlateIndex
 
-__all__ = ["SupportsPlate", "detect", "handlers", "open_plate"]
+__all__ = ["SupportsPlate", "detect", "find_handler", "handlers", "open_plate", "where"]
 
 
 @runtime_checkable
@@ -67,17 +71,18 @@ def open_plate(
     filemanager = filemanager or FileManager()
     root = f"/omero/plate_{path}" if isinstance(path, int) else check_path(path)
     handler = _handler(microscope) if microscope is not None else None
-    if backend is None:
-        chosen = handler.get_primary_backend(root, filemanager) if handler is not None else None
-        backend = chosen or where(root, filemanager)
-    store = filemanager.backend(backend)
-    if handler is None and backend == "zarr" and isinstance(store, SupportsPlate):
+    chosen = backend or _backend(root, filemanager, handler)
+    store = filemanager.backend(chosen)
+    if handler is None and chosen == Backend.ZARR and isinstance(store, SupportsPlate):
         return store.plate(root)
-    if not isinstance(path, int) and filemanager.exists(root, backend) and filemanager.is_file(root, backend):
+    if isinstance(store, DataSource) and store.is_file(root):
         root = posixpath.dirname(root.replace(os.sep, "/")) or "."
-    files = PlateFiles(root, filemanager, backend)
+    files = PlateFiles(root, filemanager, chosen)
     if handler is None:
         handler = detect(root, files.glance())
+        own = handler.get_primary_backend(root, filemanager)
+        if backend is None and own != chosen and _is_there(root, own, filemanager):
+            files = PlateFiles(root, filemanager, own)
     planes = sorted(handler.find_planes(files), key=lambda plane: plane.key.sort_key())
     if not planes:
         raise UnsupportedFormatError(
@@ -90,8 +95,28 @@ def open_plate(
         expected = complete_grid(there)
     missing = sorted(set(expected) - there, key=lambda key: key.sort_key())
     return PlateIndex(
-        root, str(backend), handler.microscope_type, tuple(planes), info, tuple(missing), tuple(files.notes)
+        root, files.backend, handler.microscope_type, tuple(planes), info, tuple(missing), tuple(files.notes)
     )
+
+
+def find_handler(
+    path: StrPath, filemanager: FileManager | None = None, backend: str | None = None
+) -> MicroscopeHandler | None:
+    """The handler that recognises a folder, from a glance at its first names; None when none does.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is there.
+    """
+    filemanager = filemanager or FileManager()
+    root = check_path(path)
+    if root.startswith(_OMERO):
+        return _handler("omero")
+    try:
+        return detect(root, PlateFiles(root, filemanager, backend or where(root, filemanager)).glance())
+    except (NotAFolderError, UnsupportedFormatError):
+        return None
 
 
 def where(path: str, filemanager: FileManager) -> str:
@@ -102,21 +127,39 @@ def where(path: str, filemanager: FileManager) -> str:
     NotFoundError
         It is nowhere; the text says where it was looked for.
     """
-    parts = path.replace("\\", "/").split("/")
-    if path.startswith("/omero/"):
-        return "omero_local"
-    if any(part.lower().endswith(".zarr") for part in parts):
-        return "zarr"
+    if path.startswith(_OMERO):
+        return Backend.OMERO_LOCAL.value
+    if any(part.lower().endswith(".zarr") for part in path.replace("\\", "/").split("/")):
+        return Backend.ZARR.value
     if "://" in path:
         return "cloud"
-    tried = ("disk", "memory")
-    for name in tried:
+    for name in _LOOKED_IN:
         if filemanager.exists(path, name):
             return name
     raise NotFoundError(
-        f"no plate at {path}: nothing is there on {' or in '.join(tried)}; "
+        f"no plate at {path}: nothing is there on {' or in '.join(_LOOKED_IN)}; "
         "give the plate's folder, or its backend if it lies elsewhere"
     )
+
+
+_OMERO = "/omero/"
+_LOOKED_IN = (Backend.DISK.value, Backend.MEMORY.value)
+
+
+def _backend(root: str, filemanager: FileManager, handler: MicroscopeHandler | None) -> str:
+    """Where its handler says the plate is, if it is there; else where it is found."""
+    if handler is not None:
+        own = handler.get_primary_backend(root, filemanager)
+        if own == Backend.OMERO_LOCAL or _is_there(root, own, filemanager):
+            return own
+    return where(root, filemanager)
+
+
+def _is_there(root: str, backend: str, filemanager: FileManager) -> bool:
+    try:
+        return filemanager.exists(root, backend)
+    except (BackendLoadError, BackendNotFoundError, StorageError):
+        return False  # not installed, or it has no such paths: then the plate is not read from there
 
 
 def detect(root: str, folders: Sequence[Folder]) -> MicroscopeHandler:

@@ -30,7 +30,7 @@ class Steps:
             self._series[series] = {index: value}
 
     def step(self) -> float | None:
-        """The mean distance of neighbours in the first series that has two; None when none has or all are at one place."""
+        """The mean distance of neighbours in the first series that has two; None when it cannot be told."""
         for values in self._series.values():
             low, high = min(values), max(values)
             if high > low:

@@ -1,4 +1,4 @@
-"""Yokogawa CellVoyager: ``Plate_B03_T0001F001L01A01Z01C01.tif``, and what ``.mlf``, ``.mrf``, ``.mes`` and ``.wpi`` say."""
+"""Yokogawa CellVoyager: ``Plate_B03_T0001F001L01A01Z01C01.tif``, and the files beside it."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from polystore.components import Component, ImageKey, Value
 from polystore.config import VFSConfig
 from polystore.constants import Backend
 from polystore.microscopes import HANDLERS
-from polystore.microscopes._registration import register_subclass
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName, split_suffix
 from polystore.plate import PlaneRef, PlateIndex, PlateInfo
+from polystore.registry import register_subclass
 
 if TYPE_CHECKING:
     from polystore.filemanager import FileManager

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from polystore.components import ImageKey
+from polystore.constants import Backend
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName, split_suffix
-from polystore.microscopes.microscope_base import MicroscopeHandler
+from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler, Plate
 
-__all__ = ["OpenHCSHandler", "OpenHCSParser"]
+if TYPE_CHECKING:
+    from polystore.filemanager import FileManager
+    from polystore.microscopes._files import PlateFiles
+    from polystore.plate import PlaneRef, PlateInfo
+
+__all__ = ["OpenHCSHandler", "OpenHCSMetadata", "OpenHCSParser"]
 
 _NAME = re.compile(
     r"(?P<well>[A-Z]{1,2}[0-9]{1,3})"
@@ -42,16 +50,44 @@ class OpenHCSParser(FilenameParser):
         return ParsedName(ImageKey.of(**components), self.name, extra, thumbnail=extra.startswith("thumb"))
 
 
+class OpenHCSMetadata(MetadataHandler):
+    """Reads ``openhcs_metadata.json``; opens no image."""
+
+    def read(self, files: PlateFiles, planes: Sequence[PlaneRef]) -> PlateInfo:
+        """What it says of the folder the images are in; without one, nothing."""
+        from polystore.microscopes._openhcs import read_info
+
+        return read_info(files)
+
+
 class OpenHCSHandler(MicroscopeHandler):
-    """Plates an OpenHCS pipeline wrote or prepared."""
+    """Plates an OpenHCS pipeline wrote or prepared: the backend they are read from is what their metadata say."""
 
     _microscope_type = "openhcs"
+    metadata_handler = OpenHCSMetadata
     parser = OpenHCSParser
     looks_for = "images such as A01_s001_w1_z001_t001.tif, or openhcs_metadata.json"
     markers = ("openhcs_metadata.json",)
 
     _names = OpenHCSParser()
 
+    @property
+    def compatible_backends(self) -> Sequence[Backend]:
+        """Disk, zarr, or a virtual workspace."""
+        return (Backend.DISK, Backend.ZARR, Backend.VIRTUAL_WORKSPACE)
+
+    def get_primary_backend(self, plate_path: Plate, filemanager: FileManager) -> str:
+        """The backend the plate is in, by its metadata and by what is there; disk when nothing says otherwise."""
+        from polystore.microscopes._openhcs import detect_backend
+
+        return detect_backend(plate_path, filemanager)
+
     def parse_filename(self, filename: str) -> ParsedName | None:
         """As `OpenHCSParser.parse_filename`."""
         return self._names.parse_filename(filename)
+
+    def find_planes(self, files: PlateFiles) -> list[PlaneRef]:
+        """Those in the folder the metadata call the main one; without metadata, all there are."""
+        from polystore.microscopes._openhcs import find_planes
+
+        return find_planes(files, self)
