@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from polystore.components import ImageKey
 from polystore.errors import RoiError
-from polystore.rois import MAX_MASK_PIXELS, ROI, RoiKind, rois_from_wire, rois_to_wire
+from polystore.rois import MAX_MASK_PIXELS, MAX_POINTS, ROI, RoiKind, rois_from_wire, rois_to_wire
 
+SQUARE = [[0.0, 0.0], [0.0, 8.0], [8.0, 8.0], [8.0, 0.0]]
+HOLE = [[2.0, 2.0], [2.0, 4.0], [4.0, 4.0], [4.0, 2.0]]
 COORDINATES = st.floats(-1e6, 1e6)
 PROPERTIES = st.dictionaries(
     st.text(st.characters(codec="utf-8"), max_size=4),
@@ -27,8 +30,17 @@ def points(low: int, high: int) -> st.SearchStrategy[Any]:
     return st.integers(low, high).flatmap(lambda n: hnp.arrays("f8", (n, 2), elements=COORDINATES))
 
 
+PLACES = st.builds(
+    ImageKey, well=st.none() | st.just("B02"), z=st.none() | st.integers(0, 9), t=st.none() | st.integers(0, 9),
+    channel=st.none() | st.sampled_from([1, "DAPI"]),
+)  # fmt: skip
+
+
 SHAPES = st.one_of(
-    st.builds(ROI, st.just("polygon"), points(3, 9), PROPERTIES),
+    st.builds(
+        lambda outline, properties, rings, place: ROI("polygon", outline, properties, None, rings, place),
+        points(3, 9), PROPERTIES, st.lists(points(3, 5), max_size=2), PLACES,
+    ),
     st.builds(ROI, st.just("polyline"), points(2, 9), PROPERTIES),
     st.builds(ROI, st.sampled_from(["rectangle", "ellipse"]), points(2, 2) | points(4, 4), PROPERTIES),
     st.builds(ROI, st.just("point"), points(1, 9), PROPERTIES),
@@ -62,6 +74,12 @@ def test_the_plain_form_is_documented_by_example() -> None:
         "runs": [1, 3, 2],
     }
     assert ROI("mask", [[0, 0]], mask=np.array([[1]])).to_wire()["runs"] == [0, 1]
+    assert ROI("polygon", SQUARE, rings=[HOLE], place={"z_index": "z003", "channel": "DAPI"}).to_wire() == {
+        "kind": "polygon",
+        "points": SQUARE,
+        "rings": [HOLE],
+        "place": {"channel": "DAPI", "z": 3},
+    }
 
 
 def test_a_mask_is_cut_to_its_pixels() -> None:
@@ -114,7 +132,12 @@ def test_regions_keep_copies_and_do_not_change() -> None:
         (("point", [[0, 0]], {"a": [1]}), "property 'a'"), (("point", [[0, 0]], {1: "a"}), "property 1"),
         (("point", [[0, 0]], []), "must be a map"), (("mask", [[0, 0]]), "needs a mask"),
         (("point", [[0, 0]], {}, [[True]]), "has no mask"), (("mask", [[0, 0]], {}, np.zeros((0, 3))), "pixels"),
-        (("ellipse", [[0, 0]] * 5), "2 to 4"),
+        (("ellipse", [[0, 0]] * 5), "2 to 4"), (("polyline", [[0, 0], [1, 1]], {}, None, [SQUARE]), "only a polygon"),
+        (("polygon", SQUARE, {}, None, [[[0, 0]]]), "3 to"), (("polygon", SQUARE, {}, None, "abc"), "list of outlines"),
+        (("polygon", SQUARE, {}, None, 3), "list of outlines"), (("polygon", SQUARE, {}, None, (), 3), "ImageKey"),
+        (("polygon", SQUARE, {}, None, (), {"depth": 3}), "depth"),
+        (("polygon", SQUARE, {}, None, (), {"z": -3}), "indices are from 0"),
+        (("polygon", SQUARE, {}, None, (), {1: 1}), "ImageKey"),
     ],
 )  # fmt: skip
 def test_impossible_regions_say_why(arguments: tuple[Any, ...], text: str) -> None:
@@ -135,6 +158,9 @@ def test_impossible_regions_say_why(arguments: tuple[Any, ...], text: str) -> No
         {"kind": "mask", "points": [[0, 0]], "shape": [0, 2], "runs": []},
         {"kind": "mask", "points": [[0, 0]], "shape": [2, 2]},
         {"kind": "mask", "points": [[0, 0]], "shape": [2, 2], "runs": [0] * 6},
+        {"kind": "polygon", "points": SQUARE, "rings": 1}, {"kind": "polygon", "points": SQUARE, "place": [1]},
+        {"kind": "polygon", "points": SQUARE, "place": {"z": []}},
+        {"kind": "point", "points": [[0, 0]], "rings": [SQUARE]},
         {"kind": ["point"], "points": [[0, 0]]}, {"kind": "point", "points": {"a": 1}},
     ],
 )  # fmt: skip
@@ -148,3 +174,22 @@ def test_the_largest_mask_is_stated() -> None:
     assert side * side == MAX_MASK_PIXELS
     with pytest.raises(RoiError, match=str(MAX_MASK_PIXELS)):
         ROI.from_wire({"kind": "mask", "points": [[0, 0]], "shape": [side, side + 1], "runs": []})
+
+
+def test_all_outlines_of_a_polygon_count() -> None:
+    ring = np.zeros((MAX_POINTS // 2, 2))
+    with pytest.raises(RoiError, match="in all"):
+        ROI("polygon", ring, rings=[ring, SQUARE])
+    with pytest.raises(RoiError, match="rings"):
+        ROI("polygon", SQUARE, rings=[SQUARE] * (MAX_POINTS // 3 + 1))
+
+
+def test_a_copy_with_changes() -> None:
+    roi = ROI("polygon", SQUARE, {"n": 1}, rings=[HOLE], place=ImageKey(z=3))
+    assert roi.replace() == roi
+    assert roi.replace(place=ImageKey(z=4)) != roi
+    assert roi.replace(rings=()) != roi
+    assert roi.replace(properties={}).properties == {}
+    assert roi.place.z == 3
+    with pytest.raises(RoiError, match="'colour'"):
+        roi.replace(colour=1)
