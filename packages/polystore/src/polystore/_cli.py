@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except PolystoreError as exc:
         print(f"polystore: {exc}", file=sys.stderr)
         return 1

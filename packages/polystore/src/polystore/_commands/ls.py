@@ -30,8 +30,7 @@ def add(commands: Commands) -> None:
         description="Show a plate: a map of its wells, its channels with their names and wavelengths, the size of its "
         "pixels, z and t, how many planes there are and which are missing. The microscope is recognised by looking. "
         "No pixel is read.",
-        epilog="examples: polystore ls /data/plate1; polystore ls plate1.zarr --json; "
-        "polystore ls /data/plate1 --check",
+        epilog="examples: polystore ls /data/plate1; polystore ls plate1.zarr --json; polystore ls plate1 --check",
     )
     ls.add_argument("plate", metavar="PLATE", help="the plate's folder, or /omero/plate_123")
     ls.add_argument(

@@ -15,6 +15,9 @@ __all__ = ["HtdFile", "read_htd"]
 MAX_BYTES = 1 << 22
 """Largest file read; real ones have some kilobytes, 1,536 wells some ten."""
 
+MAX_ROWS, MAX_COLUMNS = 702, 999
+"""Largest plate: rows A to ZZ, and columns of three digits."""
+
 
 @dataclass(frozen=True, slots=True)
 class HtdFile:
@@ -75,6 +78,9 @@ def read_htd(stream: BinaryIO, path: str) -> HtdFile:
         return [cell.upper() == "TRUE" for cell in values.get(name, (0, []))[1]]
 
     rows, columns = whole("YWells"), whole("XWells")
+    if (rows or 0) > MAX_ROWS or (columns or 0) > MAX_COLUMNS:
+        line = values["YWells" if (rows or 0) > MAX_ROWS else "XWells"][0]
+        raise CorruptFileError(f"{path}, line {line}: a plate of {rows} x {columns} wells")
     wells = []
     for row_number in range(1, (rows or 0) + 1):
         for column, selected in enumerate(marked(f"WellsSelection{row_number}"), start=1):

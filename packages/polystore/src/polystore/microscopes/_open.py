@@ -23,7 +23,7 @@ from polystore.filemanager import FileManager
 from polystore.microscopes import HANDLERS, logger
 from polystore.microscopes._files import Folder, PlateFiles
 from polystore.microscopes._listing import complete_grid
-from polystore.microscopes.microscope_base import MicroscopeHandler
+from polystore.microscopes.microscope_base import MicroscopeHandler, plate_path
 from polystore.plate import PlateIndex
 
 __all__ = ["SupportsPlate", "detect", "find_handler", "handlers", "open_plate", "where"]
@@ -69,7 +69,7 @@ def open_plate(
         No such handler or backend.
     """
     filemanager = filemanager or FileManager()
-    root = f"/omero/plate_{path}" if isinstance(path, int) else check_path(path)
+    root = check_path(plate_path(path))
     handler = _handler(microscope) if microscope is not None else None
     chosen = backend or _backend(root, filemanager, handler)
     store = filemanager.backend(chosen)

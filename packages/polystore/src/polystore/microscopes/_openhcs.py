@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,6 +12,7 @@ from polystore.constants import Backend
 from polystore.errors import ComponentError, CorruptFileError, NotFoundError, StorageError
 from polystore.microscopes._files import PlateFiles
 from polystore.microscopes._listing import planes_by_name
+from polystore.microscopes.microscope_base import plate_path
 from polystore.plate import ChannelInfo, PlaneRef, PlateIndex, PlateInfo, PlateNote
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def detect_backend(plate: Plate, filemanager: FileManager) -> str:
     """The backend of the main folder by the metadata, else by what is there."""
     if isinstance(plate, PlateIndex):
         return plate.backend
-    path = os.fspath(plate) if not isinstance(plate, int) else str(plate)
+    path = plate_path(plate)
     if any(part.lower().endswith(".zarr") for part in path.replace("\\", "/").split("/")):
         return Backend.ZARR.value
     files = PlateFiles(path, filemanager, Backend.DISK.value)

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from polystore.filemanager import FileManager
     from polystore.microscopes._files import Folder, PlateFiles
 
-__all__ = ["MetadataHandler", "MicroscopeHandler", "Plate"]
+__all__ = ["MetadataHandler", "MicroscopeHandler", "Plate", "plate_path"]
 
 Plate: TypeAlias = "str | os.PathLike[str] | int | PlateIndex"
 """A plate as callers name it: its folder, its number in OMERO, or the index `open_plate` made of it."""
+
+
+def plate_path(plate: Plate) -> str:
+    """The path of a plate; a number is one in OMERO."""
+    if isinstance(plate, PlateIndex):
+        return plate.root
+    return f"/omero/plate_{plate}" if isinstance(plate, int) else os.fspath(plate)
 
 
 class MetadataHandler(ABC):
@@ -139,12 +146,18 @@ class MicroscopeHandler(ABC):
         if isinstance(plate, PlateIndex):
             return plate
         kept: dict[str, PlateIndex] = self.__dict__.setdefault("_indexes", {})
-        path = os.fspath(plate) if not isinstance(plate, int) else str(plate)
+        path = plate_path(plate)
         if path not in kept:
             from polystore.microscopes import open_plate
 
-            kept[path] = open_plate(path, filemanager, microscope=self)
+            kept[path] = open_plate(path, filemanager or self.filemanager(), microscope=self)
         return kept[path]
+
+    def filemanager(self) -> FileManager:
+        """What finds the backends when a plate is asked about without one. By default a new one."""
+        from polystore.filemanager import FileManager
+
+        return FileManager()
 
     def get_channel_values(self, plate: Plate) -> dict[Value, str | None]:
         """The plate's channels, each with its name where the files say one."""

@@ -52,6 +52,13 @@ class OMEROHandler(MicroscopeHandler):
         """The components of a name the backend made, else None."""
         return self._names.parse_filename(filename)
 
+    def filemanager(self) -> FileManager:
+        """One that has this handler's own backend, where it was given one."""
+        files = super().filemanager()
+        if self.backend is not None:
+            files.mount(Backend.OMERO_LOCAL, self.backend)
+        return files
+
     def recognise(self, folders: Sequence[Folder]) -> int:
         """Never by names: files that look so are an OpenHCS plate."""
         return 0
