@@ -5,9 +5,12 @@ Everything here is imported when it is first used; ``import polystore`` by itsel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
 
+TYPE_CHECKING = False  # importing it from typing would cost ten times as much as the rest of this module
 if TYPE_CHECKING:
+    from typing import Any
+
     from polystore.abc import DataSink, DataSource, StorageBackend, StreamingBackend, VirtualBackend
     from polystore.backends import available_backends, get_backend, register_backend
     from polystore.components import Component, ImageKey
@@ -84,9 +87,9 @@ def __getattr__(name: str) -> Any:
 
         value: Any = version("polystore")
     elif name in _HOMES:
-        from importlib import import_module
-
-        value = getattr(import_module(f"polystore.{_HOMES[name]}"), name)
+        home = f"polystore.{_HOMES[name]}"
+        __import__(home)  # importlib would have to be imported itself
+        value = getattr(sys.modules[home], name)
     else:
         raise AttributeError(f"module 'polystore' has no attribute {name!r}")
     globals()[name] = value

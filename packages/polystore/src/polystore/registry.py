@@ -14,6 +14,8 @@ times the listing. What only an error needs is imported when there is one.
 
 from __future__ import annotations
 
+from polystore._discovery import find
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -252,13 +254,11 @@ class Registry(_Of[T]):
         return installed
 
     def _scan(self) -> tuple[dict[str, Plugin], dict[str, str]]:
-        from importlib.metadata import entry_points
-
+        entries = find(self.group, enable_cache=self._enable_cache, check_mtimes=self._check_mtimes)
         found: dict[str, Plugin] = {}
         clashes: dict[str, str] = {}
-        for entry in entry_points(group=self.group):
-            origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "unnamed"
-            plugin = Plugin(entry.name, entry.value, origin)
+        for name, target, origin, requires in entries:
+            plugin = Plugin(name, target, origin, requires)
             first = self._builtins.get(plugin.name) or found.get(plugin.name)
             if first is None:
                 found[plugin.name] = plugin

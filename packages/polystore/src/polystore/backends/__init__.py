@@ -7,12 +7,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
+import os
 
-from polystore._locks import ForkSafeLock
-from polystore.errors import BackendLoadError, BackendNotFoundError, PolystoreError
 from polystore.registry import Registry
+
+TYPE_CHECKING = False  # see `polystore.registry`: this module is on the way of the first listing
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from polystore._mappings import LazyDiscoveryDict
+    from polystore.backends._instances import BackendInstances
+
+    STORAGE_BACKENDS: LazyDiscoveryDict
+    """Backend classes by name; a class is imported when it is asked for. Where ``OPENHCS_SUBPROCESS_NO_GPU``
+    is set, the backends that feed a viewer are left out."""
+
+    storage_registry: BackendInstances
+    """The backends of this process, shared by every `polystore.FileManager` that has none of its own."""
 
 __all__ = [
     "BACKENDS",
@@ -38,95 +50,34 @@ BACKENDS: Registry[Callable[[], Any]] = Registry(
 )
 """Classes of backends (or functions that make one) by name; others add theirs by entry point."""
 
-
-class _Classes(Mapping[str, Callable[[], Any]]):
-    """The registry as a read-only mapping."""
-
-    def __getitem__(self, name: str) -> Callable[[], Any]:
-        return BACKENDS.get(name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in BACKENDS
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(BACKENDS.names())
-
-    def __len__(self) -> int:
-        return len(BACKENDS.names())
+_FEED_VIEWERS = frozenset({"fiji_stream", "napari_stream"})
 
 
-STORAGE_BACKENDS: Mapping[str, Callable[[], Any]] = _Classes()
-"""Backend classes by name; a class is imported when it is asked for."""
+def _hidden() -> frozenset[str]:
+    quiet = os.environ.get("OPENHCS_SUBPROCESS_NO_GPU", "").lower()
+    return frozenset() if quiet in ("", "0", "false", "no") else _FEED_VIEWERS
 
 
-class BackendInstances(MutableMapping[str, Any]):
-    """Backends ready to use, by name: one instance each, made from the registry on first use. Thread-safe.
+def __getattr__(name: str) -> Any:
+    # Made when first used: what they are made of takes longer to import than all names take to list.
+    value: Any
+    if name == "STORAGE_BACKENDS":
+        from polystore._mappings import LazyDiscoveryDict
 
-    ``instances["omero_local"] = backend`` puts in a live object, which then goes before the registry;
-    ``del instances[name]`` forgets an instance.
-    """
+        value = LazyDiscoveryDict(BACKENDS, hidden=_hidden)
+    elif name in ("BackendInstances", "storage_registry"):
+        from polystore.backends._instances import BackendInstances
 
-    def __init__(self, classes: Registry[Callable[[], Any]]) -> None:
-        self._classes = classes
-        self._lock = ForkSafeLock()
-        self._instances: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        name = self._classes.canonical(name)
-        if name in self._instances:
-            return self._instances[name]
-        factory = self._classes.get(name)
-        with self._lock:
-            if name not in self._instances:
-                self._instances[name] = _make(name, factory)
-            return self._instances[name]
-
-    def __setitem__(self, name: str, backend: Any) -> None:
-        with self._lock:
-            self._instances[self._classes.canonical(name)] = backend
-
-    def __delitem__(self, name: str) -> None:
-        with self._lock:
-            if self._instances.pop(self._classes.canonical(name), None) is None:
-                raise BackendNotFoundError(f"no backend {name!r} has been made or put in")
-
-    def __contains__(self, name: object) -> bool:
-        return (
-            isinstance(name, str) and self._classes.canonical(name) in self._instances
-        ) or name in self._classes
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The backend, or ``default`` when the name is unknown; one that is known and broken raises."""
-        if name not in self:
-            return default
-        return self[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self._classes.names(), *self._instances}))
-
-    def __len__(self) -> int:
-        return len({*self._classes.names(), *self._instances})
-
-
-def _make(name: str, factory: Callable[[], Any]) -> Any:
-    try:
-        return factory()
-    except PolystoreError:
-        raise
-    except Exception as exc:  # the plugin boundary: a constructor may do anything
-        raise BackendLoadError(
-            f"backend {name!r} cannot be made ({type(exc).__name__}: {exc}); if it needs arguments, make it yourself "
-            f"and put it in: storage_registry[{name!r}] = backend"
-        ) from exc
-
-
-storage_registry = BackendInstances(BACKENDS)
-"""The backends of this process, shared by every `polystore.FileManager` that has none of its own."""
+        value = BackendInstances if name == "BackendInstances" else BackendInstances(BACKENDS)
+    else:
+        raise AttributeError(f"module 'polystore.backends' has no attribute {name!r}")
+    return globals().setdefault(name, value)  # of two threads here at once both get the same
 
 
 def available_backends() -> tuple[str, ...]:
     """The names of all backends that are installed or put in, sorted; none is imported."""
-    return tuple(storage_registry)
+    instances = globals().get("storage_registry")
+    return BACKENDS.names() if instances is None else tuple(instances)
 
 
 def get_backend(name: str) -> Any:
@@ -137,6 +88,8 @@ def get_backend(name: str) -> Any:
     BackendNotFoundError, BackendClashError, BackendLoadError, MissingExtraError
         There is none, or it cannot be used; the text says why and what to do.
     """
+    from polystore.backends import storage_registry
+
     return storage_registry[name]
 
 
