@@ -44,6 +44,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in slow]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _caches_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's cache folder out of it, also in the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("OPENHCS_DISABLE_REGISTRY_CACHE", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def repeats(request: pytest.FixtureRequest) -> int:
     """How often a test of crashes or races repeats its case: 5, or 50 with ``--slow``."""

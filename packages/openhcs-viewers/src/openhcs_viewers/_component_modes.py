@@ -8,14 +8,10 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from polystore.components import ALIASES, Component
+from polystore.constants import component_names
 from polystore.projection.spec import member
 
 T = TypeVar("T")
-
-
-def component_names() -> tuple[str, ...]:
-    """The components of a plate under the names configurations use."""
-    return ("site", "channel", "z_index", "timepoint", "well")
 
 
 def with_component_modes(default: Enum, names: Iterable[str] | None = None) -> Callable[[type[T]], type[T]]:

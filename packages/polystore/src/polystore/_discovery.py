@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     """An entry point: name, target, origin, what to install when something is missing."""
 
 __all__ = [
-    "Record", "cache_dir", "cache_disabled", "cache_file", "digest", "distribution", "find", "interpreter",
-    "max_age", "read", "stamp", "stamp_of_all",
+    "Record", "cache_dir", "cache_disabled", "cache_file", "days", "digest", "distribution", "find", "interpreter",
+    "max_age", "read", "records", "stamp", "stamp_of_all", "version_of",
 ]  # fmt: skip
 
 FORMAT = "polystore entry points 3"
@@ -168,26 +168,54 @@ def find(group: str, *, enable_cache: bool = True, check_mtimes: bool = True) ->
     check_mtimes
         False: trust the times of the folders on the path, without a look at each distribution.
     """
-    if any(
-        hasattr(finder, "find_distributions") and getattr(finder, "__module__", "") not in _KNOWN_FINDERS
-        for finder in sys.meta_path
-    ):
+    if _is_extraordinary():
         from polystore._scan import ask_importlib
 
         return ask_importlib(group)
+    return list(_of_group(group, records(enable_cache=enable_cache, check_mtimes=check_mtimes)))
+
+
+def records(*, enable_cache: bool = True, check_mtimes: bool = True) -> list[Record]:
+    """What is known of each folder on the import path, in its order; parameters as `find`."""
     folders, started = _folders(), time.time()
     use = enable_cache and not cache_disabled()
     known = read() if use else {}
-    records = []
+    found = []
     for folder, now in folders.items():
         record = known.get(folder)
         if record is None or record.stale(now, started, check_mtimes=check_mtimes):
             from polystore._scan import renew
 
-            records = renew(folders, known, started, check_mtimes=check_mtimes, write=use)
-            break
-        records.append(record)
-    return list(_of_group(group, records))
+            return renew(folders, known, started, check_mtimes=check_mtimes, write=use)
+        found.append(record)
+    return found
+
+
+def version_of(name: str) -> str:
+    """The version of an installed distribution, by its normalised name; empty when there is none.
+
+    It stands in the name of a folder the cache knows, so no metadata is read.
+    """
+    if _is_extraordinary():
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return ""
+    for record in records():
+        for info in record.infos:
+            if info[:1].lower() == name[:1] and distribution(info) == name:
+                return info.rpartition(".")[0].partition("-")[2] or "unknown"
+    return ""
+
+
+def _is_extraordinary() -> bool:
+    """Whether an importer has its own idea of what is installed, beside the folders on the path."""
+    for finder in sys.meta_path:
+        if hasattr(finder, "find_distributions") and getattr(finder, "__module__", "") not in _KNOWN_FINDERS:
+            return True
+    return False
 
 
 def cache_dir() -> str:
@@ -210,10 +238,15 @@ def cache_disabled() -> bool:
 
 def max_age() -> float:
     """How old a record may be, in seconds: ``POLYSTORE_REGISTRY_CACHE_DAYS``, by default 7 days."""
+    return days("POLYSTORE_REGISTRY_CACHE_DAYS", DAYS) * 86400
+
+
+def days(variable: str, default: float) -> float:
+    """A number of days from the environment; what is no number there counts as not set."""
     try:
-        return float(os.environ.get("POLYSTORE_REGISTRY_CACHE_DAYS") or DAYS) * 86400
+        return float(os.environ.get(variable) or default)
     except ValueError:
-        return DAYS * 86400
+        return default
 
 
 def interpreter() -> str:
