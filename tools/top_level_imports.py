@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = frozenset(
     "PIL PyQt5 PyQt6 PySide2 PySide6 cupy dask filelock imagecodecs imagej imageio jax jpype lz4 matplotlib "
     "napari obstore omero pandas platformdirs psutil qtpy rich scipy scyjava skimage superqt tensorflow "
-    "tifffile torch vispy zarr".split()
+    "tensorstore tifffile torch vispy zarr".split()
 )
 """Top-level module names that cost time or need an extra."""
 
@@ -25,6 +25,8 @@ ADAPTERS: dict[str, frozenset[str]] = {
     "packages/openhcs-viewers/src/openhcs_viewers/napari/": frozenset({"napari", "qtpy", "vispy"}),
     "packages/polystore/src/polystore/backends/_pillow.py": frozenset({"PIL"}),
     "packages/polystore/src/polystore/backends/_tiff.py": frozenset({"tifffile"}),
+    "packages/polystore/src/polystore/omezarr/_tensorstore.py": frozenset({"tensorstore"}),
+    "packages/polystore/src/polystore/omezarr/_zarr.py": frozenset({"zarr"}),
 }
 """Path, or folder ending in a slash, and the heavy modules it exists to adapt."""
 

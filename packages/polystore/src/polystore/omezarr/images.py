@@ -1,0 +1,428 @@
+"""One image group of a plate, a field or labels of it: planes in and out, by what their names say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from polystore.components import Value
+from polystore.errors import AlreadyExistsError, PolystoreError, UnsupportedFormatError
+from polystore.omezarr import ngff
+from polystore.omezarr.arrays import ArrayMeta, ZarrFormat
+from polystore.omezarr.axes import extended
+from polystore.omezarr.blocks import ImageBlock, Series, level_paths, read_block
+from polystore.omezarr.grouping import BLOCK, Group, array_meta, change_group, group_at, grow_array
+from polystore.omezarr.names import Plane, components_of, expand, pattern_of
+from polystore.omezarr.pyramids import Pyramid, level_shape, levels_of
+from polystore.omezarr.tree import Tree
+from polystore.plate import PlateInfo
+
+__all__ = [
+    "Context",
+    "Request",
+    "Target",
+    "name_at",
+    "planes_in",
+    "prepare",
+    "present",
+    "refresh",
+    "target_of",
+]
+
+Index = tuple[int, int, int]
+"""t, c, z."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A plane that is about to be stored.
+
+    Parameters
+    ----------
+    place
+        Where it belongs.
+    plane
+        Its pixels, in this machine's byte order.
+    """
+
+    place: Plane
+    plane: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an image group is made with.
+
+    Parameters
+    ----------
+    version
+        Of OME-NGFF: ``"0.4"`` or ``"0.5"``.
+    format
+        Of Zarr.
+    pyramid
+        Whether planes get smaller copies.
+    info
+        What is known of the plate.
+    """
+
+    version: str
+    format: ZarrFormat
+    pyramid: Pyramid
+    info: PlateInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a plane is stored.
+
+    Parameters
+    ----------
+    path
+        Of the series' largest array.
+    metas
+        The arrays of all resolutions, with their paths, largest first.
+    index
+        The plane's place in them.
+    """
+
+    path: str
+    metas: tuple[tuple[str, ArrayMeta], ...]
+    index: Index
+
+
+def prepare(
+    tree: Tree, context: Context, requests: Sequence[Request]
+) -> tuple[list[Target | PolystoreError], bool]:
+    """Make room for planes in an image group: one change of its metadata at most, none when there is room.
+
+    Returns
+    -------
+    list of Target or PolystoreError
+        For each plane where it goes, or why it cannot.
+    bool
+        Whether the group is new.
+    """
+    group = group_at(tree, context.format)
+    block = None if group is None else read_block(group.block, tree.place)
+    new = block is None
+    places = None if block is None else _all_fit(block, requests)
+    found: list[tuple[Series, Index] | PolystoreError]
+    if places is None:
+        found = []
+
+        def change(group: Group, is_new: bool) -> bool:
+            found[:] = _extend(tree, context, group, requests, is_new=is_new)
+            return True
+
+        changed = change_group(tree, context.format, change)
+        after = read_block(changed.block, tree.place)
+        if after is not None:
+            _describe_others(tree, context, after, requests[0].place.labels)
+        if block is not None:
+            kept = {series.path for series in after.series} if after is not None else set()
+            for series in block.series:
+                if series.path not in kept:  # its planes had another size, and all of them are replaced
+                    for path in series.paths():
+                        tree.at(path).delete_all()
+    else:
+        found = list(places)
+    arrays: dict[str, tuple[tuple[str, ArrayMeta], ...]] = {}
+    targets: list[Target | PolystoreError] = []
+    for item in found:
+        if isinstance(item, PolystoreError):
+            targets.append(item)
+            continue
+        series, index = item
+        if series.path not in arrays:
+            arrays[series.path] = tuple(_ensure_arrays(tree, context.format, series))
+        targets.append(Target(series.path, arrays[series.path], index))
+    return targets, new
+
+
+def _ensure_arrays(tree: Tree, zarr_format: ZarrFormat, series: Series) -> Iterator[tuple[str, ArrayMeta]]:
+    shape = series.shape()
+    for level, path in enumerate(series.paths()):
+        wanted = (*shape[:3], *level_shape(shape[3], shape[4], level))
+        there = array_meta(tree.at(path), zarr_format)
+        if there is None or any(a < b for a, b in zip(there.shape, wanted, strict=True)):
+            meta = ArrayMeta.new(zarr_format, wanted, np.dtype(series.dtype), axes=ngff.AXES)
+            there = grow_array(tree.at(path), meta)
+        yield path, there
+
+
+def _find(block: ImageBlock, values: Sequence[Value | None]) -> Series | None:
+    """The series of planes that are indexed by the same components."""
+    for series in block.series:
+        if all(
+            (a is None) == (b is None) for a, b in zip(values, (series.t, series.c, series.z), strict=True)
+        ):
+            return series
+    return None
+
+
+def _index(series: Series, values: Sequence[Value | None]) -> Index | None:
+    index = []
+    for value, known in zip(values, (series.t, series.c, series.z), strict=True):
+        if value is None or known is None:
+            index.append(0)
+        elif value in known:
+            index.append(known.index(value))
+        else:
+            return None
+    return index[0], index[1], index[2]
+
+
+def _all_fit(block: ImageBlock, requests: Iterable[Request]) -> list[tuple[Series, Index]] | None:
+    """Where each plane goes without any change of the metadata, or None."""
+    places = []
+    for request in requests:
+        found = target_of(block, request.place)
+        if found is None:
+            return None
+        series, index = found
+        if not _same_sort(series, request.plane) or name_at(series, index) != request.place.name:
+            return None
+        places.append(found)
+    return places
+
+
+def target_of(block: ImageBlock, place: Plane) -> tuple[Series, Index] | None:
+    """The series and index of a plane, or None when the group has no such place."""
+    values = components_of(place.key)
+    series = _find(block, values)
+    if series is None:
+        return None
+    index = _index(series, values)
+    return None if index is None else (series, index)
+
+
+def _same_sort(series: Series, plane: NDArray[Any]) -> bool:
+    return series.dtype == plane.dtype.name and tuple(series.plane) == plane.shape
+
+
+def name_at(series: Series, index: Index) -> str:
+    """The name of the plane at an index, empty where none was ever given."""
+    own = series.own.get(".".join(map(str, index)))
+    if own is not None or not series.names:
+        return own or ""
+    t, c, z = (
+        None if values is None else values[number]
+        for number, values in zip(index, (series.t, series.c, series.z), strict=True)
+    )
+    return expand(series.names, t, c, z)
+
+
+def _extend(
+    tree: Tree, context: Context, group: Group, requests: Sequence[Request], *, is_new: bool
+) -> list[tuple[Series, Index] | PolystoreError]:
+    first = requests[0].place
+    if not is_new and group.block is None:
+        refusal = UnsupportedFormatError(
+            f"{tree.place} was written by other software; images cannot be added to it, only read"
+        )
+        return [refusal for _ in requests]
+    key = first.key
+    assert key.well is not None
+    block = read_block(group.block, tree.place) or ImageBlock(str(key.well), key.field, key.acquisition)
+    # Of a batch the stacks first: the first series is the one that other software shows.
+    ordered = sorted(requests, key=lambda request: components_of(request.place.key).count(None))
+    for letter, number in (("t", 0), ("c", 1), ("z", 2)):
+        _extend_axis(block, context, letter, number, ordered)
+    found = [_admit(tree, context, block, request) for request in requests]
+    group.attributes[BLOCK] = msgspec.to_builtins(block)
+    describe(group, context, block, labels=first.labels, requests=requests)
+    return found
+
+
+def _extend_axis(
+    block: ImageBlock, context: Context, letter: str, number: int, requests: Sequence[Request]
+) -> None:
+    wanted: dict[str, tuple[Series, list[Value]]] = {}
+    for request in requests:
+        values = components_of(request.place.key)
+        series = _find(block, values) or _new_series(block, context, request)
+        value = values[number]
+        if value is not None:
+            wanted.setdefault(series.path, (series, []))[1].append(value)
+    for series, values_wanted in wanted.values():
+        there = getattr(series, letter) or []
+        if not there and letter == "c" and context.info.channels:
+            known = list(context.info.channels)
+            if set(values_wanted) <= set(known):
+                there = known
+        setattr(series, letter, extended(letter, there, values_wanted))
+
+
+def _new_series(block: ImageBlock, context: Context, request: Request) -> Series:
+    values = components_of(request.place.key)
+    t, c, z = (_empty_axis(value) for value in values)
+    letters = "".join(letter for letter, value in zip("tcz", values, strict=True) if value is not None)
+    path = "0" if not block.series else f"series_{letters}/0"
+    plane = request.plane
+    levels = levels_of(plane.shape[0], plane.shape[1], context.pyramid)
+    series = Series(
+        path, plane.dtype.name, list(plane.shape), t, c, z,
+        names=pattern_of(request.place.name, request.place.key), levels=levels,
+    )  # fmt: skip
+    block.series.append(series)
+    return series
+
+
+def _empty_axis(value: Value | None) -> list[Value] | None:
+    return None if value is None else []
+
+
+def _admit(
+    tree: Tree, context: Context, block: ImageBlock, request: Request
+) -> tuple[Series, Index] | PolystoreError:
+    place, plane = request.place, request.plane
+    target = target_of(block, place)
+    assert target is not None
+    series, index = target
+    if not _same_sort(series, plane):
+        others = [other for other in present(tree, context.format, series) if other != index]
+        if others:
+            return UnsupportedFormatError(
+                f"{place.name!r} is {plane.dtype} {plane.shape}, the other {len(others)} planes of its field in "
+                f"{tree.place} are {series.dtype} {tuple(series.plane)}: a field has one dtype and one size. "
+                "Convert it, or save it to another folder"
+            )
+        series.path = _unused_path(block)
+        series.dtype, series.plane = plane.dtype.name, list(plane.shape)
+        series.levels = levels_of(plane.shape[0], plane.shape[1], context.pyramid)
+    there = name_at(series, index)
+    if there != place.name:
+        if there and index in present(tree, context.format, series):
+            return AlreadyExistsError(
+                f"the plane of {place.name!r} is in {tree.place} already, under the name {there!r}: delete that first"
+            )
+        series.own[".".join(map(str, index))] = place.name
+    return series, index
+
+
+def _unused_path(block: ImageBlock) -> str:
+    """A path for a series that starts anew; never one that was used before, which readers may still look at."""
+    numbers = [int(match[1]) for series in block.series if (match := _RENEWED.fullmatch(series.path))]
+    return f"v{max(numbers, default=0) + 1}/0"
+
+
+_RENEWED = re.compile(r"v([0-9]+)/0", re.ASCII)
+
+
+def describe(
+    group: Group, context: Context, block: ImageBlock, *, labels: str | None, requests: Sequence[Request] = ()
+) -> None:
+    """Write the OME-NGFF metadata that a group's series have."""
+    ome = group.ome
+    main = block.series[0]
+    ome["multiscales"] = [_multiscale(main, context, block, labels, main.paths())]
+    if labels is not None:
+        mark: dict[str, Any] = {"source": {"image": "../../"}}
+        if context.version == "0.4":
+            mark["version"] = "0.4"
+        ome["image-label"] = mark
+        return
+    channels = main.c
+    dtype = np.dtype(main.dtype)
+    old = (ome.get("omero") or {}).get("channels") or []
+    if dtype.kind not in "biuf":
+        ome.pop("omero", None)
+        return
+    described = []
+    for number, value in enumerate([None] if channels is None else channels):
+        known = None if value is None else context.info.channels.get(value)
+        window = (old[number].get("window") or {}) if number < len(old) else {}
+        if window.get("start") == window.get("min") and window.get("end") == window.get("max"):
+            shown = _shown(value, requests)  # not known yet
+        else:
+            shown = float(window["start"]), float(window["end"])
+        label = "image" if value is None else str(value)
+        described.append(ngff.omero_channel(number, label, known, dtype, shown))
+    ome["omero"] = {"channels": described, "rdefs": {"model": "color"}}
+
+
+def _multiscale(
+    series: Series, context: Context, block: ImageBlock, labels: str | None, paths: Sequence[str]
+) -> dict[str, Any]:
+    info = context.info
+    position = None if block.field is None else info.positions_um.get((block.well, block.field))
+    shape = series.shape()
+    shapes = [(*shape[:3], *level_shape(shape[3], shape[4], level)) for level in range(series.levels)]
+    field = "" if block.field is None else f" field {block.field}"
+    name = labels or f"{block.well}{field}"
+    return ngff.multiscale(
+        paths, shapes, ngff.AXES, version=context.version, name=name, info=info, position_um=position,
+        nearest=labels is not None,
+    )  # fmt: skip
+
+
+def _describe_others(tree: Tree, context: Context, block: ImageBlock, labels: str | None) -> None:
+    """Make images of their own of a field's other series: OME-NGFF has no place for planes beside a stack."""
+    for series in block.series[1:]:
+        folder, _, _ = series.path.rpartition("/")
+        entry = _multiscale(series, context, block, labels, level_paths("0", series.levels))
+
+        def change(group: Group, is_new: bool, entry: dict[str, Any] = entry) -> bool:
+            changed = group.ome.get("multiscales") != [entry]
+            group.ome["multiscales"] = [entry]
+            return changed
+
+        change_group(tree.at(folder), context.format, change)
+
+
+def _shown(channel: Value | None, requests: Sequence[Request]) -> tuple[float, float] | None:
+    """What of a channel's values to show, by its first plane: the darkest to nearly the brightest pixel."""
+    for request in requests:
+        plane = request.plane
+        if request.place.key.channel == channel and plane.size and plane.dtype.kind in "iuf":
+            step = max(1, min(plane.shape) // 64)
+            sample = np.sort(plane[::step, ::step], axis=None)
+            low, high = float(sample[0]), float(sample[int(0.998 * (sample.size - 1))])
+            if np.isfinite(low) and np.isfinite(high) and low < high:
+                return low, high
+    return None
+
+
+def present(tree: Tree, zarr_format: ZarrFormat, series: Series) -> list[Index]:
+    """Places of the planes that are stored, in order. One listing of the series' folder."""
+    array = tree.at(series.path)
+    meta = array_meta(array, zarr_format)
+    if meta is None:
+        return []
+    keys = set(array.keys())
+    t, c, z, *_ = series.shape()
+    return [
+        (i, j, k) for i in range(t) for j in range(c) for k in range(z) if meta.key((i, j, k, 0, 0)) in keys
+    ]
+
+
+def planes_in(tree: Tree, zarr_format: ZarrFormat, block: ImageBlock) -> Iterator[tuple[str, Series, Index]]:
+    """Name and place of every plane that is stored in a group."""
+    for series in block.series:
+        for index in present(tree, zarr_format, series):
+            name = name_at(series, index)
+            if name:
+                yield name, series, index
+
+
+def refresh(tree: Tree, context: Context, labels: str | None) -> None:
+    """Write a group's OME-NGFF metadata anew from what is known of the plate now."""
+
+    def change(group: Group, is_new: bool) -> bool:
+        block = read_block(group.block, tree.place)
+        if is_new or block is None or not block.series:
+            return False
+        before = msgspec.json.encode(group.attributes)
+        describe(group, context, block, labels=labels)
+        return msgspec.json.encode(group.attributes) != before
+
+    if group_at(tree, context.format) is not None:
+        block = read_block(change_group(tree, context.format, change).block, tree.place)
+        if block is not None:
+            _describe_others(tree, context, block, labels)
