@@ -66,7 +66,8 @@ def atomic_write(
     OSError
         Whatever the file system says.
     """
-    path = os.path.realpath(path)
+    if os.path.islink(path):
+        path = os.path.realpath(path)
     folder = os.path.dirname(path) if folder is None else folder
     sweep_once(folder)
     stream, temporary, keeper = _begin(folder)

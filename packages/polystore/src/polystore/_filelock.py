@@ -69,7 +69,7 @@ def host_name() -> str:
 
 def lock_path(path: str) -> str:
     """The lock file of a file: beside it, so that all who reach the file find the same, from whatever root."""
-    folder, name = os.path.split(os.path.realpath(path))
+    folder, name = os.path.split(os.path.realpath(path) if os.path.islink(path) else path)
     if len(os.fsencode(name)) > _LONG_NAME:
         from hashlib import blake2b
 

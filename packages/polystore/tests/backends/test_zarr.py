@@ -1,41 +1,61 @@
-"""The zarr backend keeps the contract of every store, with either engine, in plates and in ordinary folders."""
+"""The zarr backend keeps the contract of every store, in plates and in ordinary folders, with either engine."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from polystore.backends.zarr import ZarrBackend
-from polystore.omezarr.engines import EngineName
 from polystore.omezarr.grouping import Version
 from polystore.testing import BackendTests
 
+ENGINE = os.environ.get("POLYSTORE_TEST_ZARR_ENGINE", "zarr")
+SPAWNED = tuple(method for method in multiprocessing.get_all_start_methods() if method != "fork")
+METHODS = SPAWNED if ENGINE == "tensorstore" else ("fork",)
+TESTS = Path(__file__).parents[1]
+
 
 class ZarrContract(BackendTests):
-    engine: ClassVar[EngineName]
+    start_methods = METHODS
     version: ClassVar[Version] = "0.5"
-    folder_name: ClassVar[str] = "contract"
+    place: ClassVar[str] = "contract"
 
     def make_backend(self) -> ZarrBackend:
-        return ZarrBackend(self.folder, engine=self.engine, version=self.version)
+        return ZarrBackend(self.folder, engine=ENGINE, version=self.version)  # type: ignore[arg-type]
 
     def path(self, name: str) -> str:
-        return f"{self.folder_name}/{name}"
+        return f"{self.place}/{name}"
 
 
-class TestZarrPython(ZarrContract):
-    engine = "zarr"
-
-
-class TestTensorstore(ZarrContract):
-    engine = "tensorstore"
+class TestZarr(ZarrContract):
+    start_methods = SPAWNED if ENGINE == "tensorstore" else tuple(multiprocessing.get_all_start_methods())
 
 
 class TestInAPlate(ZarrContract):
-    engine = "tensorstore"
-    folder_name = "plate.zarr"
+    place = "plate.zarr"
 
 
 class TestVersion04(ZarrContract):
-    engine = "zarr"
     version = "0.4"
-    folder_name = "plate.zarr"
+    place = "plate.zarr"
+
+
+@pytest.mark.skipif("ENGINE == 'tensorstore'")
+def test_all_of_it_holds_with_tensorstore() -> None:
+    # In a process of its own: one that has used tensorstore cannot be forked any more, and other tests fork.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not with_tensorstore"]
+    done = subprocess.run(
+        [*command, TESTS / "backends/test_zarr.py", TESTS / "omezarr"],
+        env={**os.environ, "POLYSTORE_TEST_ZARR_ENGINE": "tensorstore", "CI": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polystore._paths import StrPath, check_path, join
+from polystore._paths import StrPath, below, check_path, join
 from polystore.abc import Entry, Kind, StorageBackend, check_lengths
 from polystore.backends.disk import DiskBackend
 from polystore.config import Settings
@@ -26,8 +26,8 @@ from polystore.errors import (
     UnsupportedFormatError,
 )
 from polystore.omezarr import names, plates, reader, writer
-from polystore.omezarr._local import LocalFolder
 from polystore.omezarr.engines import ENGINES, Engine, EngineName, choose, engine
+from polystore.omezarr.folder import PlateFolder
 from polystore.omezarr.grouping import VERSIONS, Version, open_group
 from polystore.omezarr.names import Plain, Plane, Single
 from polystore.omezarr.pyramids import Pyramid
@@ -400,8 +400,10 @@ class ZarrBackend(StorageBackend):
         return writer.Settings(self._engine(), self.version, self.pyramid)
 
     def _tree(self, path: str) -> Tree:
-        real = path if self.root is None else posixpath.join(self.root, path)
-        return Tree(LocalFolder(real, durable=self.durable), "", path)
+        if self.root is None:
+            return Tree(PlateFolder(os.path.abspath(path), durable=self.durable, contained=False), "", path)
+        real = below(self.root, path)  # also images.zarr and the like may be links
+        return Tree(PlateFolder(real, durable=self.durable, contained=True), "", path)
 
     def _check(self, path: StrPath) -> None:
         """Refuse a path that leaves the root, or is none, before anything is touched."""

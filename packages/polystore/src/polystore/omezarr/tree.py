@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from polystore.abc import Entry
-from polystore.errors import NotFoundError
-from polystore.objects.abc import ObjectStore
+from polystore.errors import AlreadyExistsError, NotFoundError
+from polystore.objects import ObjectStore
+from polystore.omezarr.folder import PlateFolder
 
 __all__ = ["Tree"]
 
@@ -41,17 +42,37 @@ class Tree:
     def get(self, name: str) -> bytes | None:
         """The bytes under a name, or None."""
         try:
+            if isinstance(self.store, PlateFolder):
+                return self.store.read(self.key(name))
             return self.store.get(self.key(name)).data
         except NotFoundError:
             return None
 
     def put(self, name: str, data: bytes, *, overwrite: bool = True) -> None:
-        """Store bytes in one step; `AlreadyExistsError` when they must not replace what is there."""
+        """Store bytes in one step, without any lock; `AlreadyExistsError` when they must not replace what is
+        there."""
+        if isinstance(self.store, PlateFolder):
+            self.store.write(self.key(name), data, overwrite=overwrite)
+            return
         self.store.put(self.key(name), data, overwrite=overwrite)
 
     def update(self, name: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
-        """As `ObjectStore.update`."""
-        return self.store.update(self.key(name), change)
+        """As `ObjectStore.update`, but what is not there yet is made without a lock.
+
+        A plate is mostly files that are written once. The first writer makes one in a single step that fails
+        for all others, and these change it under the lock: nobody changes what is not there.
+        """
+        key = self.key(name)
+        if self.holds(name):
+            return self.store.update(key, change)
+        new = change(None)
+        if new is None:
+            return None
+        try:
+            self.put(name, new, overwrite=False)
+        except AlreadyExistsError:
+            return self.store.update(key, change)
+        return new
 
     def delete(self, name: str) -> bool:
         """Remove what is under a name; whether something was."""
@@ -71,6 +92,8 @@ class Tree:
 
     def holds(self, name: str) -> bool:
         """Whether there are bytes under a name."""
+        if isinstance(self.store, PlateFolder):
+            return self.store.holds(self.key(name))
         folder, _, last = name.rpartition("/")
         return any(entry.name == last and not entry.is_folder for entry in self.at(folder).entries())
 
