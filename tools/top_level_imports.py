@@ -23,6 +23,7 @@ HEAVY = frozenset(
 ADAPTERS: dict[str, frozenset[str]] = {
     "packages/openhcs-viewers/src/openhcs_viewers/_start.py": frozenset({"filelock"}),
     "packages/openhcs-viewers/src/openhcs_viewers/napari/": frozenset({"napari", "qtpy", "vispy"}),
+    "packages/polystore/src/polystore/objects/_obstore.py": frozenset({"obstore"}),
     "packages/polystore/src/polystore/backends/_pillow.py": frozenset({"PIL"}),
     "packages/polystore/src/polystore/backends/_tiff.py": frozenset({"tifffile"}),
     "packages/polystore/src/polystore/omezarr/_tensorstore.py": frozenset({"tensorstore"}),
