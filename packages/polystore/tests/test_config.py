@@ -9,7 +9,7 @@ from polystore.constants import Backend
 def test_backends_are_their_names() -> None:
     assert Backend.OMERO_LOCAL == "omero_local"
     assert f"{Backend.DISK}" == "disk"
-    stores = {"memory", "disk", "zarr", "virtual_workspace", "omero_local"}
+    stores = {"memory", "disk", "zarr", "cloud", "virtual_workspace", "omero_local"}
     assert set(Backend) == stores | {"napari_stream", "fiji_stream"}
 
 

@@ -56,6 +56,7 @@ class Backend(StrEnum):
     MEMORY = "memory"
     DISK = "disk"
     ZARR = "zarr"
+    CLOUD = "cloud"
     VIRTUAL_WORKSPACE = "virtual_workspace"
     OMERO_LOCAL = "omero_local"
     NAPARI_STREAM = "napari_stream"

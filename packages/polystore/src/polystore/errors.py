@@ -21,6 +21,7 @@
     - NotAFolderError (also NotADirectoryError)
     - UnsupportedFormatError (also ValueError)   no reader or writer for that suffix or value
     - CorruptFileError (also ValueError)         a file is not what its suffix says
+    - MergeConflictError (also ValueError)       documents that cannot be merged; says where
     - UnsafePathError (also ValueError)          a path that leaves the root, or is no path at all
     - BusyError (also TimeoutError)              others held or kept changing it until the deadline
     - UnreachableError (also ConnectionError)    a store elsewhere gave no usable answer, asked again and again
@@ -48,6 +49,7 @@ __all__ = [
     "BusyError",
     "ComponentError",
     "CorruptFileError",
+    "MergeConflictError",
     "MissingExtraError",
     "NoSharedMemoryError",
     "NotAFileError",
@@ -175,6 +177,10 @@ class UnsupportedFormatError(StorageError, ValueError):
 
 class CorruptFileError(StorageError, ValueError):
     """A file exists but is not what its suffix says."""
+
+
+class MergeConflictError(StorageError, ValueError):
+    """A value in a document has another kind than the one it would replace; the text says where."""
 
 
 class UnsafePathError(StorageError, ValueError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import obstore
 from obstore import exceptions as failures
-from obstore.store import MemoryStore, from_url
+from obstore.store import from_url
 
 from polystore.errors import AccessError, AlreadyExistsError, NotFoundError, StorageError, UnreachableError
 from polystore.objects._credentials import AwsProfile
@@ -28,7 +28,6 @@ __all__ = ["Bucket"]
 
 _WRITER = "polystore-writer"
 _PART = 8 << 20
-_MIB = 1 << 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _OVERALL = 600.0
 """Seconds one request may take however busy it is: a part of a large object on a slow line."""
@@ -40,8 +39,6 @@ _CREDENTIAL_CODES = frozenset(
     "RequestTimeTooSkewed SignatureDoesNotMatch TokenRefreshRequired".split()
 )
 
-_memories: dict[str, Any] = {}
-
 
 class Bucket:
     """The objects of one bucket by full key. Not picklable: it is made anew from its `Place`."""
@@ -51,16 +48,11 @@ class Bucket:
         self._server = place.endpoint or place.bucket_url
         self._store = self.open("")
         # Whoever repeats a conditional write must know whether the first one came through, so we do it ourselves.
-        self._once = self._store if place.scheme == "memory" else self.open("", retries=0)
+        self._once = self.open("", retries=0)
 
     def open(self, prefix: str, *, retries: int | None = None) -> Any:
         """The bucket, or what is below a prefix, as an obstore store. Holds no keys where we give them."""
         place = self._place
-        if place.scheme == "memory":
-            store = _memories.setdefault(place.bucket_url, MemoryStore())
-            if prefix:
-                raise StorageError("memory:// has no parts; give the prefix to the user of the store")
-            return store
         config, provider = _settings(place)
         self._server = config.get("endpoint") or self._server
         with self._translated("open", ""):
@@ -114,10 +106,10 @@ class Bucket:
         mode = {"e_tag": tag, "version": version} if self._place.scheme == "gs" else {"e_tag": tag}
         return self._conditionally(key, data, mode)
 
-    def delete(self, key: str) -> None:
-        """Remove what is under a key, if anything is."""
-        with self._translated("delete", key):
-            obstore.delete(self._store, key)
+    def delete(self, keys: list[str]) -> None:
+        """Remove what is under each key, if anything is."""
+        with self._translated("delete", keys[0] if len(keys) == 1 else ""):
+            obstore.delete(self._store, keys)
 
     def copy(self, source: str, target: str) -> None:
         """Copy within the bucket, replacing what is there, without the bytes coming here."""

@@ -171,7 +171,7 @@ class CloudObjects(ObjectStore):
         full = self._key(key)
         if self.bucket.size(full) is None:  # a server says yes to the removal of nothing
             raise NotFoundError(f"cannot delete {self._text(key)}: nothing is there")
-        self.bucket.delete(full)
+        self.bucket.delete([full])
 
     def scan(self, prefix: str = "") -> Iterable[Entry]:
         """What stands directly below a prefix; the root is one even before anything is in it."""
@@ -199,6 +199,8 @@ class CloudObjects(ObjectStore):
         ------
         MissingExtraError
             zarr is not installed.
+        StorageError
+            ``memory://``, or a process forked from one that had used a cloud.
         """
         try:
             from zarr.storage import ObjectStore as ZarrStore
@@ -236,7 +238,11 @@ class CloudObjects(ObjectStore):
 
 def _open_bucket(place: Any) -> Any:
     global _runtime
-    if place.scheme != "memory" and _runtime not in (None, os.getpid()):
+    if place.scheme == "memory":
+        from polystore.objects._memory import MemoryBucket
+
+        return MemoryBucket(place)
+    if _runtime not in (None, os.getpid()):
         from polystore.objects._forked import ForkedBucket
 
         return ForkedBucket(place)
@@ -246,6 +252,5 @@ def _open_bucket(place: Any) -> Any:
         if (exc.name or "").partition(".")[0] != "obstore":
             raise
         raise MissingExtraError(f"{place.bucket_url} needs obstore: pip install 'polystore[cloud]'") from exc
-    if place.scheme != "memory":
-        _runtime = os.getpid()
+    _runtime = os.getpid()
     return Bucket(place)
