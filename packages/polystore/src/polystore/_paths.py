@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import PureWindowsPath
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from polystore.errors import UnsafePathError
 
+if TYPE_CHECKING:
+    from zipfile import ZipFile, ZipInfo
+
 __all__ = [
     "StrPath", "below", "check_key", "check_path", "check_windows_name", "join", "matches", "natural_key",
-    "natural_path_key", "virtual_path",
+    "natural_path_key", "places_of_members", "virtual_path",
 ]  # fmt: skip
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -138,6 +142,32 @@ def below(root: str, path: StrPath) -> str:
     if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
         raise UnsafePathError(f"{path!s} leads out of {root} through a link, to {real}")
     return joined
+
+
+def places_of_members(archive: ZipFile, root: str) -> list[tuple[ZipInfo, str]]:
+    """Where each file of an archive belongs below a folder; nothing is unpacked.
+
+    All members are looked at before the first is returned, so an archive with one bad name does nothing.
+
+    Raises
+    ------
+    UnsafePathError
+        A member that leaves the folder, is a link, or has a name that is no file's on some system; or two
+        members with one place.
+    """
+    places: dict[str, tuple[ZipInfo, str]] = {}
+    for member in archive.infolist():
+        key = check_key(member.filename)
+        for part in key.split("/"):
+            check_windows_name(part)
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise UnsafePathError(f"{member.filename!r} in {archive.filename} is a link; unpack it by hand")
+        if member.is_dir():
+            continue
+        if key.casefold() in places:
+            raise UnsafePathError(f"{member.filename!r} is in {archive.filename} twice; unpack it by hand")
+        places[key.casefold()] = member, below(root, key)
+    return list(places.values())
 
 
 def join(folder: StrPath, name: str) -> str:

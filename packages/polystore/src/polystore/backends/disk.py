@@ -6,13 +6,13 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath, PureWindowsPath
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from polystore._atomic import atomic_write, is_temporary
-from polystore._paths import StrPath, check_path
+from polystore._oserrors import translated
+from polystore._paths import StrPath, below, check_path
 from polystore.abc import Entry, Kind, SupportsLinks
 from polystore.backends import _formats
 from polystore.config import Settings
@@ -21,7 +21,6 @@ from polystore.errors import (
     NotAFileError,
     NotAFolderError,
     NotFoundError,
-    PolystoreError,
     StorageError,
     UnsafePathError,
 )
@@ -57,7 +56,7 @@ class DiskBackend(SupportsLinks):
     def load(self, path: StrPath, **options: Any) -> Any:
         """The value in a file, read by its suffix; options are the format's (``page=`` of TIFF)."""
         real = self._existing(path)
-        with _translated("read", path), open(real, "rb") as stream:
+        with translated("read", path), open(real, "rb") as stream:
             return _formats.read(stream, real, **options)
 
     def save(self, data: Any, path: StrPath, *, overwrite: bool = True, **options: Any) -> None:
@@ -68,7 +67,7 @@ class DiskBackend(SupportsLinks):
         if not _formats.has_suffix(real) and is_array(data):
             real += _formats.DEFAULT_IMAGE_SUFFIX
         _formats.suffix_of(real)  # refuse an unknown format before anything is made
-        with _translated("write", path):
+        with translated("write", path):
             if os.path.isdir(real):
                 raise NotAFileError(f"a folder is at {path!s}; choose another name")
             if not overwrite and os.path.lexists(real):
@@ -80,7 +79,7 @@ class DiskBackend(SupportsLinks):
     def scan(self, folder: StrPath) -> Iterable[Entry]:
         """What stands directly in a folder; files that are just being written are left out."""
         real = self._real(folder)
-        with _translated("list", folder), os.scandir(real) as entries:
+        with translated("list", folder), os.scandir(real) as entries:
             return [
                 Entry(entry.name, entry.is_dir(), entry.is_symlink())
                 for entry in entries
@@ -90,7 +89,7 @@ class DiskBackend(SupportsLinks):
     def kind(self, path: StrPath) -> Kind | None:
         """``"file"``, ``"folder"``, or None when nothing (or a dangling link) is there."""
         real = self._existing(path)
-        with _translated("look at", path):
+        with translated("look at", path):
             if os.path.isdir(real):
                 return "folder"
             return "file" if os.path.exists(real) else None
@@ -98,7 +97,7 @@ class DiskBackend(SupportsLinks):
     def mkdir(self, path: StrPath) -> None:
         """Make a folder and those above it."""
         real = self._real(path)
-        with _translated("make", path):
+        with translated("make", path):
             self._make_folders(real)
 
     def delete(self, path: StrPath, *, recursive: bool = False) -> None:
@@ -106,7 +105,7 @@ class DiskBackend(SupportsLinks):
         real = self._existing(path)
         if real == self.root or os.path.dirname(os.path.abspath(real)) == os.path.abspath(real):
             raise UnsafePathError(f"{path!s} is the top folder; delete what is in it")
-        with _translated("delete", path):
+        with translated("delete", path):
             if os.path.islink(real) or not os.path.isdir(real):
                 os.unlink(real)
             elif recursive:
@@ -117,7 +116,7 @@ class DiskBackend(SupportsLinks):
     def copy(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> None:
         """Copy the bytes of a file, or a folder with all that is in it; links are followed."""
         first, second = self._pair(source, target, overwrite)
-        with _translated("copy", f"{source!s} to {target!s}"):
+        with translated("copy", f"{source!s} to {target!s}"):
             self._make_folders(os.path.dirname(second))
             if os.path.isdir(first):
                 shutil.copytree(first, second, copy_function=self._copy_file)
@@ -127,7 +126,7 @@ class DiskBackend(SupportsLinks):
     def move(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> None:
         """Rename a file or folder; across file systems it is copied, then removed."""
         first, second = self._pair(source, target, overwrite)
-        with _translated("move", f"{source!s} to {target!s}"):
+        with translated("move", f"{source!s} to {target!s}"):
             self._make_folders(os.path.dirname(second))
             try:
                 os.replace(first, second)
@@ -145,7 +144,7 @@ class DiskBackend(SupportsLinks):
         if not os.path.isdir(second) and not os.path.isdir(first) and not _formats.has_suffix(second):
             second += os.path.splitext(first)[1]
         folder = os.path.dirname(second)
-        with _translated("link", f"{target!s} to {source!s}"):
+        with translated("link", f"{target!s} to {source!s}"):
             if os.path.isdir(second) and not os.path.islink(second):
                 raise AlreadyExistsError(f"a folder is already at {target!s}")
             if not overwrite and os.path.lexists(second):
@@ -160,7 +159,7 @@ class DiskBackend(SupportsLinks):
 
     def open_binary(self, path: StrPath) -> BinaryIO:
         """The bytes of a file from the beginning; the caller closes it."""
-        with _translated("read", path):
+        with translated("read", path):
             return open(self._existing(path), "rb")  # the caller's from here on
 
     def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:
@@ -168,7 +167,7 @@ class DiskBackend(SupportsLinks):
         real = self._real(path)
         if not _names_a_file(path):
             raise NotAFileError(f"{path!s} names a folder; give the name of a file")
-        with _translated("write", path):
+        with translated("write", path):
             if os.path.isdir(real):
                 raise NotAFileError(f"a folder is at {path!s}; choose another name")
             self._make_folders(os.path.dirname(real))
@@ -204,7 +203,7 @@ class DiskBackend(SupportsLinks):
 
     def _real(self, path: StrPath) -> str:
         text = check_path(path)
-        return text if self.root is None else _below(self.root, text)
+        return text if self.root is None else below(self.root, text)
 
     def _make_folders(self, folder: str) -> None:
         try:
@@ -229,53 +228,3 @@ def _place_link(source: str, target: str, overwrite: bool) -> None:
 def _names_a_file(path: StrPath) -> bool:
     """Whether a path ends in a name, so that a suffix added to it belongs to that name and not to a folder's."""
     return os.path.basename(os.fspath(path)) not in ("", os.curdir, os.pardir)
-
-
-def _below(root: str, path: str) -> str:
-    """The place of a relative path below a root.
-
-    Raises
-    ------
-    UnsafePathError
-        It is absolute, goes up, or leads out through a link.
-    """
-    windows = PureWindowsPath(path)
-    parts = (windows if os.name == "nt" else PurePosixPath(path)).parts
-    if os.path.isabs(path) or windows.drive or windows.root or ".." in windows.parts:
-        raise UnsafePathError(f"{path!r} leaves {root}: give a path below it, without '..' and not absolute")
-    real_root = os.path.realpath(root)
-    joined = os.path.join(root, *parts)
-    real = os.path.realpath(joined)
-    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
-        raise UnsafePathError(f"{path!r} leads out of {root} through a link, to {real}")
-    return joined
-
-
-@contextmanager
-def _translated(verb: str, path: StrPath) -> Iterator[None]:
-    """Errors of the file system as ours, with what was tried and the path."""
-    try:
-        yield
-    except PolystoreError:
-        raise
-    except FileNotFoundError as exc:
-        raise NotFoundError(f"cannot {verb} {path!s}: nothing is there") from exc
-    except FileExistsError as exc:
-        raise AlreadyExistsError(f"{path!s} exists already; pass overwrite=True to replace it") from exc
-    except IsADirectoryError as exc:
-        raise NotAFileError(f"cannot {verb} {path!s}: it is a folder") from exc
-    except NotADirectoryError as exc:
-        raise NotAFolderError(f"cannot {verb} {path!s}: a file stands where a folder has to be") from exc
-    except OSError as exc:
-        raise StorageError(f"cannot {verb} {path!s}: {_reason(exc)}", errno=exc.errno) from exc
-
-
-def _reason(exc: OSError) -> str:
-    remedy = {
-        errno.ENOSPC: "; free some space, what was there before is untouched",
-        errno.EDQUOT: "; free some space, what was there before is untouched",
-        errno.ENOTEMPTY: "; pass recursive=True to delete what is in it, too",
-        errno.EACCES: "; check who may write there",
-        errno.ENAMETOOLONG: "; shorten the name",
-    }.get(exc.errno or 0, "")
-    return f"{exc.strerror or exc}{remedy}"
