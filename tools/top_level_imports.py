@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = frozenset(
     "PIL PyQt5 PyQt6 PySide2 PySide6 cupy dask filelock imagecodecs imagej imageio jax jpype lz4 matplotlib "
-    "napari obstore omero pandas platformdirs psutil qtpy rich scipy scyjava skimage superqt tensorflow "
+    "napari obstore omero pandas platformdirs psutil qtpy rich roifile scipy scyjava skimage superqt tensorflow "
     "tensorstore tifffile torch vispy zarr".split()
 )
 """Top-level module names that cost time or need an extra."""
@@ -23,6 +23,7 @@ HEAVY = frozenset(
 ADAPTERS: dict[str, frozenset[str]] = {
     "packages/openhcs-viewers/src/openhcs_viewers/_start.py": frozenset({"filelock"}),
     "packages/openhcs-viewers/src/openhcs_viewers/napari/": frozenset({"napari", "qtpy", "vispy"}),
+    "packages/polystore/src/polystore/backends/_imagej.py": frozenset({"roifile"}),
     "packages/polystore/src/polystore/objects/_obstore.py": frozenset({"obstore"}),
     "packages/polystore/src/polystore/backends/_pillow.py": frozenset({"PIL"}),
     "packages/polystore/src/polystore/backends/_tiff.py": frozenset({"tifffile"}),

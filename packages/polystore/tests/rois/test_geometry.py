@@ -106,7 +106,7 @@ def crossed_before(points: Any, y: int, x: int) -> int:
     for (y0, x0), (y1, x1) in zip(points, [*points[1:], points[0]], strict=True):
         (low, at_low), (high, at_high) = sorted([(y0, x0), (y1, x1)], key=lambda point: point[0])
         if low <= y < high:
-            count += at_low + (y - low) * ((at_high - at_low) / (high - low)) <= x
+            count += at_low + (y - low) / (high - low) * (at_high - at_low) <= x
     return count
 
 

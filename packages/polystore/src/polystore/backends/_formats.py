@@ -30,10 +30,11 @@ _MODULES = {
     ".ome.tiff": "_tiff", ".ome.tif": "_tiff", ".tiff": "_tiff", ".tif": "_tiff",
     ".npy": "_numpy", ".npz": "_numpy",
     ".png": "_pillow", ".jpg": "_pillow", ".jpeg": "_pillow",
+    ".rois.json": "_regions", ".geojson": "_geojson", ".roi": "_roi", ".zip": "_roi",
     ".csv": "_text", ".tsv": "_text", ".json": "_text", ".txt": "_text",
 }  # fmt: skip
 
-_EXTRAS = {"PIL": "png", "imagecodecs": "tiff"}
+_EXTRAS = {"PIL": "png", "imagecodecs": "tiff", "roifile": "roi"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ __all__ = ["DiskBackend"]
 
 
 class DiskBackend(SupportsLinks):
-    """Files in the format of their suffix: TIFF, npy, npz, PNG, JPEG, CSV, TSV, JSON, text.
+    """Files in the format of their suffix: TIFF, npy, npz, PNG, JPEG, CSV, TSV, JSON, text, regions.
 
     A file is written beside its place and moved there in one step, so a reader and a crash see the old or
     the new. An image whose path has no suffix is kept as ``.tif`` and found again under the path as given.

@@ -38,8 +38,6 @@ def fill(rings: Sequence[Points], window: Window) -> Mask:
     counts = np.clip(np.ceil(lower[:, 0]), 0, height).astype(np.int64) - first
     crossed = np.flatnonzero(counts > 0)
     upper, lower, first, counts = upper[crossed], lower[crossed], first[crossed], counts[crossed]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = (lower[:, 1] - upper[:, 1]) / (lower[:, 0] - upper[:, 0])
     # One more column than pixels takes the crossings right of the window. uint8 wraps, its lowest bit is right.
     toggles = np.zeros((height, width + 1), np.uint8)
     blocks = np.cumsum(counts) // BLOCK
@@ -47,7 +45,9 @@ def fill(rings: Sequence[Points], window: Window) -> Mask:
         edges = np.repeat(part, counts[part])
         offsets = np.arange(len(edges)) - np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
         rows = first[edges] + offsets
-        at = upper[edges, 1] + (rows - upper[edges, 0]) * slopes[edges]
+        high, low = upper[edges], lower[edges]
+        # Share first: the height of an edge may be so small that a slope overflows.
+        at = high[:, 1] + (rows - high[:, 0]) / (low[:, 0] - high[:, 0]) * (low[:, 1] - high[:, 1])
         columns = np.clip(np.ceil(at), 0, width).astype(np.int64)
         np.add.at(toggles.reshape(-1), rows * (width + 1) + columns, 1)
     toggles &= 1
