@@ -32,11 +32,13 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for command in ("launch", "list", "status", "stop", "stream", "demo", "doctor"):
+    for command in ("launch", "list", "status", "stop", "stream", "demo", "doctor", "config"):
         assert f"  openhcs-viewers {command}" in text
 
 
-@pytest.mark.parametrize("command", ["launch", "list", "status", "stop", "stream", "demo", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["launch", "list", "status", "stop", "stream", "demo", "doctor", "config"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
@@ -159,3 +161,27 @@ def test_the_command_is_installed() -> None:
     command = Path(sys.executable).parent / "openhcs-viewers"
     done = subprocess.run([str(command), "--version"], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("openhcs-viewers 0.")
+
+
+def test_what_holds_and_who_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[napari]\nport = 5600\ncolormap = 'fire'\n[npari]\n", encoding="utf-8")
+    monkeypatch.setenv("OPENHCS_CONFIG", str(file))
+    monkeypatch.setenv("OPENHCS_NAPARI_PORT", "5700")
+    found = run(capsys, "config")
+    (port,) = [one for one in found["settings"] if one["variable"] == "OPENHCS_NAPARI_PORT"]
+    assert (port["section"], port["key"], port["value"]) == ("napari", "port", 5700)
+    assert [hidden["value"] for hidden in port["hides"]] == [5600, 5555]
+    assert {"vfs", "polystore", "napari"} <= {one["section"] for one in found["settings"]}
+    assert any("[npari] is no table of ours" in note for note in found["notes"])
+    assert main(["config", "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert f"fire             file {file}" in out
+    assert "note: " in out
+    assert main(["config", "--toml"]) == 0
+    assert "port = 5700\n" in capsys.readouterr().out
+    monkeypatch.setenv("OPENHCS_NAPARI_PORT", "high")
+    failed = run(capsys, "config", code=1)
+    assert failed["error"] == "SettingsError"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing.reduction
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from io import BytesIO
 from typing import Any
 
 import pytest
 
 from openhcs_viewers.config import (
+    GlobalPipelineConfig,
+    LazyNapariDisplayConfig,
+    LazyNapariStreamingConfig,
+    LazyStreamingConfig,
     NapariColormap,
     NapariDimensionMode,
     NapariDisplayConfig,
@@ -17,10 +21,16 @@ from openhcs_viewers.config import (
     NapariVariableSizeHandling,
     PipelineConfig,
     StreamingConfig,
+    configured_port,
 )
 from openhcs_viewers.enum_factory import create_colormap_enum
+from openhcs_viewers.registry import asked_port, default_port
 from polystore.components import Component
-from polystore.errors import ProjectionError
+from polystore.config import LazyVFSConfig, VFSConfig
+from polystore.config_sources import effective, variables
+from polystore.constants import Backend
+from polystore.errors import ProjectionError, SettingsError
+from polystore.inheritance import NONE, Lazy, Origin
 from polystore.projection import DimensionMode, VariableSize
 from polystore.projection.spec import DisplaySpec
 from zmqruntime.config import Endpoint
@@ -119,3 +129,101 @@ def test_the_colormap_table_is_that_of_the_installed_napari() -> None:
     from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
     assert sorted(member.value for member in NapariColormap) == sorted(AVAILABLE_COLORMAPS)
+
+
+# -- inheritance
+
+
+def test_nothing_is_said_by_a_lazy_variant_until_it_is() -> None:
+    assert LazyNapariStreamingConfig().said() == {}
+    assert LazyNapariStreamingConfig().napari_port is None
+    assert LazyNapariStreamingConfig().resolve() == NapariStreamingConfig()
+    said = LazyNapariStreamingConfig(napari_port=5600)
+    assert said.resolve(NapariStreamingConfig(colormap="fire")) == NapariStreamingConfig(
+        colormap="fire", napari_port=5600
+    )
+    lazies = [LazyStreamingConfig, LazyNapariDisplayConfig]
+    assert all(isinstance(said, each) for each in lazies)  # type: ignore[arg-type]
+    assert not isinstance(said, StreamingConfig)
+
+
+def test_modes_are_one_value_however_they_are_written() -> None:
+    assert NapariDisplayConfig(well_mode="slice") == NapariDisplayConfig(well_mode=NapariDimensionMode.LAYER)  # type: ignore[arg-type]
+    assert LazyNapariDisplayConfig(well_mode="SLICE").well_mode is NapariDimensionMode.SLICE  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"napari_port": 0}, "napari_port=0 is not a port: give 1 to 64535"),
+        ({"napari_port": 64536}, "give 1 to 64535"),
+        ({"napari_port": True}, "napari_port=True"),
+        ({"napari_port": "5555"}, "napari_port='5555'"),
+        ({"napari_host": ""}, "napari_host=''"),
+        ({"enabled": "no"}, "enabled='no': True or False"),
+        ({"persistent": 1}, "persistent=1: True or False"),
+    ],
+)
+def test_impossible_values_are_refused_complete_and_lazy(wrong: dict[str, Any], complaint: str) -> None:
+    for cls in (NapariStreamingConfig, LazyNapariStreamingConfig):
+        with pytest.raises(SettingsError, match=complaint):
+            cls(**wrong)
+
+
+def test_the_pipelines_configuration_is_the_lazy_variant_of_the_global_one() -> None:
+    assert [each.name for each in fields(PipelineConfig)] == [
+        each.name for each in fields(GlobalPipelineConfig)
+    ]
+    assert isinstance(PipelineConfig(), Lazy)
+    assert PipelineConfig().resolve() == GlobalPipelineConfig()
+    assert PipelineConfig().said() == {}
+    assert repr(PipelineConfig(vfs=LazyVFSConfig(Backend.ZARR))) == (
+        "PipelineConfig(vfs=LazyVFSConfig(materialization_backend=<Backend.ZARR: 'zarr'>))"
+    )
+    assert travelled(PipelineConfig(napari_streaming=NONE)) == PipelineConfig(napari_streaming=NONE)
+
+
+def test_a_pipeline_inherits_field_by_field() -> None:
+    above = GlobalPipelineConfig(
+        NapariStreamingConfig(napari_port=5600, colormap="fire"), VFSConfig(Backend.ZARR)
+    )
+    own = PipelineConfig(napari_streaming=LazyNapariStreamingConfig(colormap="magma"))
+    assert own.resolve(above) == GlobalPipelineConfig(
+        NapariStreamingConfig(napari_port=5600, colormap="magma"), VFSConfig(Backend.ZARR)
+    )
+    assert PipelineConfig(napari_streaming=NONE).resolve(above).napari_streaming is None
+
+
+# -- files and variables
+
+
+def test_every_setting_has_a_variable_of_one_form() -> None:
+    found = variables(GlobalPipelineConfig)
+    assert found["napari_streaming.napari_port"] == "OPENHCS_NAPARI_PORT"
+    assert found["napari_streaming.napari_host"] == "OPENHCS_NAPARI_HOST"
+    assert found["napari_streaming.well_mode"] == "OPENHCS_NAPARI_WELL_MODE"
+    assert found["vfs.materialization_backend"] == "POLYSTORE_VFS_MATERIALIZATION_BACKEND"
+    assert len(found) == len(fields(NapariStreamingConfig)) + 1
+
+
+def test_a_wrong_variable_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENHCS_NAPARI_WELL_MODE", "window")
+    with pytest.raises(
+        SettingsError, match="OPENHCS_NAPARI_WELL_MODE: 'window' is not allowed; give one of layer"
+    ):
+        effective(NapariStreamingConfig)
+    monkeypatch.setenv("OPENHCS_NAPARI_WELL_MODE", "slice")
+    monkeypatch.setenv("OPENHCS_NAPARI_COLORMAP", "magma")
+    found = effective(NapariStreamingConfig, step=NapariStreamingConfig(colormap="fire"))
+    assert found.value.colormap is NapariColormap.MAGMA
+    assert found.value.well_mode is NapariDimensionMode.SLICE
+    assert found.origin("well_mode") == Origin("environment", "OPENHCS_NAPARI_WELL_MODE")
+
+
+def test_the_configured_port_is_the_default_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (configured_port("napari"), configured_port("fiji")) == (5555, None)
+    monkeypatch.setenv("OPENHCS_NAPARI_PORT", "5600")
+    assert default_port("napari") == 5600
+    assert asked_port("napari", 5600) is None
+    assert asked_port("napari", 5555) == 5555
+    assert default_port("recording") == 5560

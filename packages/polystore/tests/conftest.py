@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -86,3 +87,9 @@ def s3(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def bucket(s3: S3Server) -> str:
     """The url of a new bucket."""
     return s3.make_bucket()
+
+
+@pytest.fixture(autouse=True)
+def no_configuration_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine and its user have configured, tests start from the defaults."""
+    monkeypatch.setenv("OPENHCS_CONFIG", os.devnull)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openhcs_viewers.abc import Viewer
     from openhcs_viewers.config import (
+        GlobalPipelineConfig,
+        LazyNapariStreamingConfig,
         NapariColormap,
         NapariDimensionMode,
         NapariDisplayConfig,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "GlobalPipelineConfig": "config",
+    "LazyNapariStreamingConfig": "config",
     "NapariColormap": "config",
     "NapariDimensionMode": "config",
     "NapariDisplayConfig": "config",
@@ -47,6 +51,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "GlobalPipelineConfig",
+    "LazyNapariStreamingConfig",
     "NapariColormap",
     "NapariDimensionMode",
     "NapariDisplayConfig",

@@ -5,13 +5,13 @@ Everything here is a frozen value that can be pickled to workers; nothing import
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from openhcs_viewers._component_modes import modes_of, settle_modes, with_component_modes
 from openhcs_viewers.enum_factory import NapariColormap
 from polystore.config import SettingsError, VFSConfig
-from polystore.config_sources import section
+from polystore.config_sources import effective, section, sections
 from polystore.inheritance import Lazy, lazy
 from polystore.projection.spec import DimensionMode as NapariDimensionMode
 from polystore.projection.spec import DisplaySpec, member
@@ -32,6 +32,7 @@ __all__ = [
     "NapariVariableSizeHandling",
     "PipelineConfig",
     "StreamingConfig",
+    "configured_port",
 ]
 
 HIGHEST_PORT = 64535
@@ -193,3 +194,13 @@ class PipelineConfig(Lazy[GlobalPipelineConfig]):
 
     napari_streaming: NapariStreamingConfig | Lazy[NapariStreamingConfig] | None = None
     vfs: VFSConfig | Lazy[VFSConfig] | None = None
+
+
+def configured_port(kind: str) -> int | None:
+    """Return the data port that files and environment give viewers of a kind; None where they cannot say."""
+    name = f"{kind}_port"
+    for cls in sections().get(kind, ()):
+        if name in {each.name for each in fields(cls)}:
+            port: int = getattr(effective(cls).value, name)
+            return port
+    return None

@@ -83,8 +83,19 @@ def viewer_class(name: str) -> type[Viewer]:
 
 
 def default_port(name: str) -> int:
-    """Return the data port that viewer `name` gets when none is asked for."""
-    return DEFAULT_PORTS.get(name, OTHER_PORT)
+    """Return the data port that viewer `name` gets when none is asked for.
+
+    That of a configuration file or an environment variable (``OPENHCS_NAPARI_PORT``) where one says so.
+
+    Raises
+    ------
+    polystore.errors.SettingsError
+        What they say cannot be understood.
+    """
+    from openhcs_viewers.config import configured_port
+
+    port = configured_port(name)
+    return DEFAULT_PORTS.get(name, OTHER_PORT) if port is None else port
 
 
 def asked_port(name: str, port: int | None) -> int | None:
