@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,34 @@ def test_without_a_file_the_parser_is_not_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_derived_class_shares_the_section_and_adds_entries(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Better(Gadget):
+        shine: int = 0
+
+    environ = config(tmp_path, "[gadget]\nport = 2\nshine = 3\n")
+    assert effective(Better, environ=environ).value == Better(2, shine=3)
+    with pytest.raises(SettingsError, match="no entry 'shine'"):
+        effective(Gadget, environ=environ)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other permissions there")
+def test_a_home_this_user_may_not_look_into_has_no_file() -> None:
+    code = (
+        "import os; from polystore.config import Settings\n"
+        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "print(Settings.from_env({'HOME': os.environ['HIDDEN']}).arena_bytes)"
+    )
+    with tempfile.TemporaryDirectory() as hidden:
+        path = Path(hidden, ".config", "openhcs", "config.toml")
+        path.parent.mkdir(parents=True)
+        path.write_text("[polystore]\narena_bytes = 1\n", encoding="utf-8")
+        Path(hidden).chmod(0o000)
+        environment = {**os.environ, "HIDDEN": hidden}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment
+        )
+        Path(hidden).chmod(0o700)
+    assert done.stdout.strip() == str(64 << 20), done.stderr

@@ -148,6 +148,15 @@ def test_only_frozen_dataclasses_have_one(thing: Any) -> None:
         lazy(thing)
 
 
+def test_types_that_cannot_be_found_are_named() -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        a: Nowhere | None = None  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(TypeError, match=r"Odd: name 'Nowhere' is not defined; import the types"):
+        lazy(Odd)()
+
+
 def test_a_thawed_dataclass_has_none() -> None:
     @dataclass
     class Thawed:

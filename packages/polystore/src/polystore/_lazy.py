@@ -34,7 +34,12 @@ _NESTED: dict[type, Mapping[str, type]] = {}
 def hints_of(cls: type[Any]) -> Mapping[str, Any]:
     """The type of every field of a dataclass, with names turned into what they name."""
     if cls not in _HINTS:
-        hints = get_type_hints(cls)
+        try:
+            hints = get_type_hints(cls)
+        except NameError as exc:
+            raise TypeError(
+                f"{cls.__qualname__}: {exc}; import the types of its fields at run time, where its module finds them"
+            ) from exc
         _HINTS[cls] = {each.name: hints[each.name] for each in fields(cls)}
     return _HINTS[cls]
 

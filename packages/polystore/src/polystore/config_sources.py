@@ -145,18 +145,21 @@ def from_file(cls: type[Any], path: str | os.PathLike[str]) -> Partial:
     SettingsError
         It cannot be read, has an unknown entry in a table of this class, or a value that cannot be understood.
     """
-    tables = read_table(path)
+    tables, leaves = read_table(path), _leaves(cls)
     said: dict[str, tuple[Setting, ...]] = {}
     known: dict[str, set[str]] = {}
     origin = Origin("file", os.fspath(path))
-    for dotted, field, owner, about in _leaves(cls):
+    for dotted, field, owner, about in leaves:
         table, key = tables.get(owner.name, {}), owner.key(field)
         if not isinstance(table, Mapping):
             raise SettingsError(
                 f"{origin.detail}: {owner.name} is a table: write [{owner.name}] above its entries"
             )
         if owner.name not in known:
-            known[owner.name] = keys_of(owner.name)
+            # A class derived from one with a section shares it, and adds entries of its own.
+            known[owner.name] = keys_of(owner.name) | {
+                owner.key(one) for _, one, its, _ in leaves if its == owner
+            }
             unknown = table.keys() - known[owner.name]
             if unknown:
                 raise SettingsError(
@@ -208,7 +211,8 @@ def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     SettingsError
         ``OPENHCS_CONFIG`` names a file that is not there.
     """
-    found = tuple(path for path in config_paths(environ) if path.exists())
+    # os.path: a folder this user may not look into (HOME=/root in a container) has no file for them.
+    found = tuple(path for path in config_paths(environ) if os.path.exists(path))
     if environ.get(CONFIG_VARIABLE) and not found:
         raise SettingsError(f"{CONFIG_VARIABLE}={environ[CONFIG_VARIABLE]!r}: there is no such file")
     return found
