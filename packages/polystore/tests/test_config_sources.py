@@ -136,6 +136,12 @@ def test_what_is_no_text_and_what_cannot_be_read(tmp_path: Path) -> None:
         effective(Gadget, environ=environ)
 
 
+def test_a_file_from_windows_is_read(tmp_path: Path) -> None:
+    environ = config(tmp_path, "")
+    (tmp_path / "openhcs" / "config.toml").write_bytes(b"\xef\xbb\xbf[gadget]\r\nport = 4\r\n")
+    assert effective(Gadget, environ=environ).value == Gadget(4)
+
+
 def test_tables_of_others_and_empty_variables_say_nothing(tmp_path: Path) -> None:
     environ = config(tmp_path, "[somebody_elses]\nx = 1\n") | {
         "TEST_GADGET_PORT": "",

@@ -118,7 +118,7 @@ def report(environ: Mapping[str, str] | None = None, *, complete: bool = False) 
 def _notes(environ: Mapping[str, str], files: tuple[Path, ...], *, complete: bool) -> Iterator[str]:
     tables = sections()
     for path in files:
-        for name in read_table(path).keys() - tables.keys():
+        for name in sorted(read_table(path).keys() - tables.keys()):
             if complete or difflib.get_close_matches(name, tables):
                 yield f"{path}: [{name}] is no table of ours and was ignored (known: {', '.join(tables)})"
     prefixes: set[str] = set()

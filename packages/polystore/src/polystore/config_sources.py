@@ -229,8 +229,8 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, Any]:
     import tomllib  # here: most machines have no such file
 
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        with open(path, encoding="utf-8-sig") as file:  # editors on Windows begin a file with a mark
+            return tomllib.loads(file.read())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise SettingsError(f"configuration file {os.fspath(path)}: {reason}") from exc
