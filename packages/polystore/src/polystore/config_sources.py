@@ -23,12 +23,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from enum import Enum
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from polystore._lazy import hints_of, is_optional, lazy, nested_fields
+from polystore._config_values import parse_value
+from polystore._lazy import hints_of, lazy, nested_fields
 from polystore.errors import SettingsError
 from polystore.inheritance import Origin, Partial, Resolved, Setting, fill, overlay, partial
 
@@ -269,14 +269,11 @@ def effective(
     return fill(cls, reduce(overlay, levels, {}))
 
 
-# -- reading values
-
-
 def _checked(cls: type[Any], field: str, given: Any, where: str) -> Any:
     """The value of a field from text or from a TOML value, checked by the class itself."""
     parser = next(each.metadata.get("parse") for each in fields(cls) if each.name == field)
     try:
-        value = _parse(hints_of(cls)[field], given, parser)
+        value = parse_value(hints_of(cls)[field], given, parser)
         if value is None:
             return None
         return getattr(lazy(cls)(**{field: value}), field)
@@ -284,70 +281,3 @@ def _checked(cls: type[Any], field: str, given: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {exc}") from None
     except (ValueError, TypeError) as exc:
         raise SettingsError(f"{where}: {exc}") from exc
-
-
-def _parse(hint: Any, given: Any, parser: Callable[[str], Any] | None) -> Any:
-    if isinstance(given, str):
-        if given.lower() == "none" and is_optional(hint):
-            return None
-        return parser(given) if parser is not None else _parse_text(_choices(hint), given)
-    if any(type(given) is choice for choice in _choices(hint)):
-        return given
-    if type(given) is int and float in _choices(hint):
-        return float(given)
-    raise SettingsError(f"{given!r} is not allowed; give {_wanted(_choices(hint))}")
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    return tuple(one for one in get_args(hint) or (hint,) if one is not type(None))
-
-
-def _parse_text(choices: tuple[Any, ...], text: str) -> Any:
-    for choice in choices:
-        if isinstance(choice, type) and issubclass(choice, Enum):
-            for name, member in choice.__members__.items():  # aliases, too
-                if text.lower() in (name.lower(), str(member.value).lower()):
-                    return member
-    for choice in choices:
-        if choice in _PARSERS:
-            try:
-                return _PARSERS[choice](text)
-            except (ValueError, KeyError):
-                continue
-    raise SettingsError(f"{text!r} is not allowed; give {_wanted(choices)}")
-
-
-_BOOLS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
-
-_PARSERS: dict[Any, Callable[[str], Any]] = {
-    bool: lambda text: _BOOLS[text.lower()],
-    int: lambda text: int(text),
-    float: lambda text: float(text),
-    str: lambda text: text,
-}
-
-_WORDS = {bool: "1 or 0", int: "a whole number", float: "a number", str: "text"}
-
-
-def _wanted(choices: tuple[Any, ...]) -> str:
-    words = []
-    for choice in choices:
-        if isinstance(choice, type) and issubclass(choice, Enum):
-            names = dict.fromkeys(
-                word
-                for name, member in choice.__members__.items()
-                for word in (str(member.value), name.lower())
-            )
-            words.append("one of " + ", ".join(sorted(names)))
-        else:
-            words.append(_WORDS.get(choice, str(choice)))
-    return " or ".join(words)
