@@ -7,6 +7,7 @@
 * `VirtualBackend`   names that are made from metadata, without a file system
 * `SupportsLinks`    a store that can also keep names which only point at others
 * `SupportsBytes`    a store that can also give and take a file as the bytes it is
+* `SupportsPlates`   a store that keeps plates as such
 
 A backend is a picklable description: it opens what it needs in the process that uses it. All methods may be
 called from any thread. Paths are text or `os.PathLike`; answers are text.
@@ -19,7 +20,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, Protocol, runtime_checkable
 
 from polystore._paths import StrPath, join, matches, natural_key, natural_path_key, virtual_path
 from polystore.errors import (
@@ -31,9 +32,12 @@ from polystore.errors import (
     StorageError,
 )
 
+if TYPE_CHECKING:
+    from polystore.plate import PlateIndex, PlateInfo
+
 __all__ = [
     "DataSink", "DataSource", "Entry", "Kind", "StorageBackend", "StreamingBackend", "SupportsBytes", "SupportsLinks",
-    "VirtualBackend", "check_lengths", "check_target",
+    "SupportsPlates", "VirtualBackend", "check_lengths", "check_target",
 ]  # fmt: skip
 
 Kind = Literal["file", "folder"]
@@ -362,6 +366,19 @@ class SupportsBytes(Protocol):
 
     def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:
         """Store bytes as a file, all or nothing; raises as `StorageBackend.save`."""
+        ...
+
+
+@runtime_checkable
+class SupportsPlates(Protocol):
+    """A store that keeps plates as such: it notes what is known of one, and lists one by itself."""
+
+    def describe(self, plate_path: StrPath, info: PlateInfo) -> None:
+        """Note what is known of the plate at a path."""
+        ...
+
+    def plate(self, plate_path: StrPath) -> PlateIndex:
+        """The planes of the plate at a path, and what is known of it; raises as `DataSource.scan`."""
         ...
 
 

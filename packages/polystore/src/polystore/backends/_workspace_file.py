@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import PureWindowsPath
 from typing import Any
 
 import msgspec
 
+from polystore._paths import check_key
 from polystore.components import ImageKey, Value
 from polystore.errors import (
     ComponentError,
@@ -167,18 +167,10 @@ def check_relative(path: str) -> str:
     Raises
     ------
     UnsafePathError
-        Absolute on any system, with ``..``, ``.`` or an empty part, or with a NUL.
+        As `check_key`, or with a doubled ``/`` or a ``.``.
     """
-    windows = PureWindowsPath(path)
-    parts = path.split("/")
-    if (
-        "\0" in path
-        or windows.drive
-        or windows.root
-        or ".." in windows.parts
-        or any(part in ("", ".") for part in parts)
-    ):
-        raise UnsafePathError(f"{path!r} is no path below a root: no '..', not absolute, '/' between names")
+    if check_key(path) != path:
+        raise UnsafePathError(f"{path!r} is no path below a root: no '.', and one '/' between names")
     return path
 
 

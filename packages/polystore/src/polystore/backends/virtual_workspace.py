@@ -5,12 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from polystore._atomic import atomic_write
-from polystore._locks import ForkSafeLock
 from polystore._paths import StrPath, check_path
 from polystore._workspaces import FILE_NAME, find_workspace
 from polystore.abc import DataSource, Entry, Kind, StorageBackend, SupportsBytes, VirtualBackend
@@ -29,6 +26,7 @@ from polystore.errors import (
     UnsupportedFormatError,
 )
 from polystore.microscopes import parse_path
+from polystore.objects.local import LocalObjects
 from polystore.plate import PlaneRef, PlateIndex, PlateInfo
 from polystore.virtual_names import virtual_name
 from polystore.workspace import create_workspace
@@ -73,10 +71,6 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
             None if sources is None else tuple(os.path.abspath(check_path(path)) for path in sources)
         )
         self._registry = registry
-        self._open()
-
-    def _open(self) -> None:
-        self._lock = ForkSafeLock()
         self._mappings: dict[str, tuple[tuple[int, int, int], Mapped]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -163,9 +157,9 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
         suffix = components.pop("extension", None) or ".tif"
         return virtual_name(ImageKey.from_mapping(components), str(suffix))
 
-    def plate(self, path: StrPath) -> PlateIndex:
+    def plate(self, plate_path: StrPath) -> PlateIndex:
         """The plate a workspace shows: its mapped images by the names they have, and what is known of it."""
-        place = self._place(path)
+        place = self._place(plate_path)
         planes = {}
         for name in place.mapped.below(place.name):
             below = name[len(place.name) :].lstrip("/")
@@ -174,7 +168,7 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
                 planes[key] = PlaneRef(key, below)
         ordered = tuple(planes[key] for key in sorted(planes, key=ImageKey.sort_key))
         microscope = place.mapped.microscope or "openhcs"
-        return PlateIndex(os.fspath(path), "virtual_workspace", microscope, ordered, place.mapped.info)
+        return PlateIndex(os.fspath(plate_path), "virtual_workspace", microscope, ordered, place.mapped.info)
 
     # -- writing
 
@@ -242,9 +236,9 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
             if kind == "file" and second.results.exists(second.folder):
                 second.results.delete(second.folder)  # it would hide the one just put there
 
-    def describe(self, path: StrPath, info: PlateInfo) -> None:
+    def describe(self, plate_path: StrPath, info: PlateInfo) -> None:
         """Replace what the workspace says about its plate."""
-        self._change(self._place(path).workspace, lambda mapped: mapped.changed(info=info))
+        self._change(self._place(plate_path).workspace, lambda mapped: mapped.changed(info=info))
 
     # -- inside
 
@@ -333,11 +327,12 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
             raise AlreadyExistsError(f"a file is already at {path!s}")
 
     def _change(self, workspace: str, change: Callable[[Mapped], Mapped]) -> None:
-        with self._lock, _locked(workspace):
-            path = os.path.join(workspace, FILE_NAME)
-            before = _read(path) if os.path.exists(path) else Mapped()
-            with atomic_write(path) as stream:
-                stream.write(encode(change(before)))
+        where = os.path.join(workspace, FILE_NAME)
+
+        def apply(data: bytes | None) -> bytes:
+            return encode(change(Mapped() if data is None else decode(data, where)))
+
+        LocalObjects(workspace).update(FILE_NAME, apply)
 
 
 class _Place:
@@ -351,19 +346,6 @@ class _Place:
         self.folder = name or "."  # as the store of real files has it
         self.mapped = mapped
         self.results = DiskBackend(workspace)
-
-
-@contextmanager
-def _locked(workspace: str) -> Iterator[None]:
-    """One process at a time. Stand-in for the lock of `polystore.objects`."""
-    import fcntl
-
-    fd = os.open(workspace, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _read(path: str) -> Mapped:

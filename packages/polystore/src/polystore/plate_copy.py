@@ -1,0 +1,443 @@
+"""Copying a plate into a store of its own: `copy_plate`, which goes on where it was stopped."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from polystore._paths import StrPath, check_path, join
+from polystore.abc import DataSource, StorageBackend, SupportsPlates
+from polystore.components import Component, Value, canonical
+from polystore.errors import (
+    AlreadyExistsError,
+    BatchError,
+    ComponentError,
+    PolystoreError,
+    UnsupportedArrayError,
+    UnsupportedFormatError,
+)
+from polystore.filemanager import FileManager
+from polystore.plate import PlaneRef, PlateIndex
+from polystore.virtual_names import numbered, virtual_name
+
+__all__ = [
+    "CopyPlan",
+    "CopyReport",
+    "Failure",
+    "Progress",
+    "copy_plate",
+    "plan_copy",
+    "select",
+    "verify_copy",
+]
+
+RECORD = ".polystore_copy.json"
+"""Name of the file in the target that says what it is a copy of."""
+
+BATCH_PLANES = 64
+"""Most planes saved in one call: a store writes the metadata of a field once for each."""
+
+BATCH_BYTES = 64 << 20
+"""Most pixels a worker holds before it saves them."""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Is told after each step how many planes are done and how many bytes of pixels they were, in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A plane that was not copied, or is not the same.
+
+    Parameters
+    ----------
+    source
+        Its file.
+    target
+        Its name in the target.
+    reason
+        Why.
+    """
+
+    source: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPlan:
+    """What a copy will do.
+
+    Parameters
+    ----------
+    index
+        The planes that are wanted, and what is known of the plate; keys as they will be in the target.
+    target, backend
+        Where to.
+    missing
+        Planes that are to be copied, in order, field by field.
+    present
+        How many of the planes are there already.
+    replaces
+        Whether images of the target are replaced. Until that is done none of them counts as copied, so that
+        one that was stopped begins anew and does not take an old image for a new one.
+    """
+
+    index: PlateIndex
+    target: str
+    backend: str
+    missing: tuple[PlaneRef, ...]
+    present: int
+    replaces: bool = False
+
+    def name(self, plane: PlaneRef) -> str:
+        """The path of a plane in the target."""
+        return join(self.target, virtual_name(plane.key))
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What a copy did.
+
+    Parameters
+    ----------
+    copied, present
+        Planes that were copied, and those that were there already.
+    nbytes
+        Bytes of pixels that were copied.
+    failures
+        Planes whose source is broken or cannot be kept in the target; all others are there.
+    """
+
+    copied: int
+    present: int
+    nbytes: int
+    failures: tuple[Failure, ...] = ()
+
+
+def select(
+    index: PlateIndex, wells: Iterable[str] | None = None, channels: Iterable[str | int] | None = None
+) -> PlateIndex:
+    """The part of a plate in some wells and channels; a channel by its value or by its name.
+
+    Raises
+    ------
+    ComponentError
+        The plate has no such well or channel; the text lists those it has.
+    """
+    planes: Iterable[PlaneRef] = index.planes
+    if wells is not None:
+        wanted = {_known(index, Component.WELL, well) for well in wells}
+        planes = [plane for plane in planes if plane.key.well in wanted]
+    if channels is not None:
+        wanted = {_known(index, Component.CHANNEL, channel) for channel in channels}
+        planes = [plane for plane in planes if plane.key.channel in wanted]
+    return replace(index, planes=tuple(planes))
+
+
+def plan_copy(
+    index: PlateIndex,
+    target: StrPath,
+    *,
+    filemanager: FileManager | None = None,
+    backend: str = "auto",
+    overwrite: bool = False,
+) -> CopyPlan:
+    """What `copy_plate` will do, from a listing of the target; nothing is written.
+
+    Raises
+    ------
+    AlreadyExistsError
+        The target holds images of another plate, or some this did not copy, and ``overwrite`` is false.
+    ComponentError
+        Planes that cannot be named, see `polystore.virtual_names.numbered`.
+    """
+    filemanager = filemanager or FileManager()
+    target = check_path(target).rstrip("/") or "/"
+    if backend == "auto":
+        backend = filemanager.backend_for(target)
+    keys, info = numbered(index)
+    planes = tuple(replace(plane, key=keys[plane.key]) for plane in index.planes)
+    planes = tuple(sorted(planes, key=lambda plane: plane.key.sort_key()))
+    tidy = replace(index, planes=planes, info=info)
+    there: set[str] = set()
+    if filemanager.exists(target, backend):
+        there = {path.rpartition("/")[2] for path in filemanager.list_files(target, backend)}
+    names = [virtual_name(plane.key) for plane in planes]
+    present = there.intersection(names)
+    replaces = bool(present) and (overwrite or _is_being_replaced(index, target, filemanager, backend))
+    if replaces:
+        present = set()
+    missing = tuple(plane for plane, name in zip(planes, names, strict=True) if name not in present)
+    return CopyPlan(tidy, target, backend, missing, len(present), replaces)
+
+
+def copy_plate(
+    plan: CopyPlan,
+    *,
+    filemanager: FileManager | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+    **options: Any,
+) -> CopyReport:
+    """Copy the planes that are missing in the target, several fields at a time.
+
+    A plane is whole in the target or not there, so a copy that was stopped, also by ``kill -9``, is finished by
+    planning and copying again. A plane that cannot be read, or not kept, is reported and the others are copied.
+
+    Parameters
+    ----------
+    plan
+        As `plan_copy` made it.
+    filemanager
+        Finds both backends; by default a new one.
+    workers
+        Threads.
+    progress
+        Called in this thread.
+    **options
+        For the target's backend: ``compression=``.
+
+    Raises
+    ------
+    StorageError
+        The target cannot be written to: a full disk, no rights. What was copied stays.
+    """
+    filemanager = filemanager or FileManager()
+    sink = filemanager.backend(plan.backend)
+    source = filemanager.backend(plan.index.backend)
+    if not isinstance(sink, StorageBackend) or not isinstance(source, DataSource):
+        raise UnsupportedFormatError(
+            f"{plan.index.backend!r} cannot be read, or {plan.backend!r} not written"
+        )
+    if plan.missing or not plan.present:
+        sink.mkdir(plan.target)
+        _record(sink, plan, replacing=plan.replaces)
+        if isinstance(sink, SupportsPlates):
+            sink.describe(plan.target, plan.index.info)
+    if plan.backend == "disk" and plan.index.info.pixel_size_um is not None:
+        options.setdefault("pixel_size", plan.index.info.pixel_size_um)
+    stop = threading.Event()
+
+    def work(planes: Sequence[PlaneRef], tell: _Tell) -> None:
+        for batch in _loaded(source, plan, planes, tell, stop):
+            if batch:
+                _save(sink, plan, batch, options, tell)
+
+    total = _run(work, _fields(plan.missing), workers, progress, stop)
+    if plan.replaces:
+        _record(sink, plan, replacing=False)
+    return CopyReport(total.planes, plan.present, total.nbytes, tuple(total.failures))
+
+
+def verify_copy(
+    plan: CopyPlan,
+    *,
+    filemanager: FileManager | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+    skip: Iterable[Failure] = (),
+) -> tuple[Failure, ...]:
+    """Load every plane from both sides and return those that are not the same to the last bit.
+
+    Parameters
+    ----------
+    plan
+        What was copied.
+    filemanager, workers, progress
+        As for `copy_plate`.
+    skip
+        Planes that are known not to be there.
+    """
+    filemanager = filemanager or FileManager()
+    sink: DataSource = filemanager.backend(plan.backend)
+    source: DataSource = filemanager.backend(plan.index.backend)
+    stop = threading.Event()
+    known = {failure.target for failure in skip}
+
+    def work(planes: Sequence[PlaneRef], tell: _Tell) -> None:
+        for plane in planes:
+            if stop.is_set():
+                return
+            name = plan.name(plane)
+            if name in known:
+                continue
+            try:
+                first, second = _load(source, plan, plane), np.asarray(sink.load(name))
+            except PolystoreError as exc:
+                tell.failures.append(Failure(plan.index.path_of(plane), name, f"cannot be compared: {exc}"))
+                continue
+            if first.dtype.newbyteorder("=") != second.dtype.newbyteorder("=") or not _same(first, second):
+                what = f"{first.dtype} {first.shape} there, {second.dtype} {second.shape} here"
+                tell.failures.append(Failure(plan.index.path_of(plane), name, f"not the same: {what}"))
+            tell.planes += 1
+            tell.nbytes += first.nbytes
+
+    return tuple(_run(work, _fields(plan.index.planes), workers, progress, stop).failures)
+
+
+# -- inside
+
+
+@dataclass(slots=True)
+class _Tell:
+    """What a worker has done so far; read by the thread that reports."""
+
+    planes: int
+    nbytes: int
+    failures: list[Failure]
+
+
+_Work: TypeAlias = Callable[[Sequence[PlaneRef], _Tell], None]
+_Batch: TypeAlias = list[tuple[PlaneRef, Any]]
+
+_BETWEEN_REPORTS = 0.1
+_OF_THE_VALUE = (UnsupportedFormatError, UnsupportedArrayError, ComponentError)
+"""Errors of a store that are about one plane. All others are about the store, and end the copy."""
+
+
+def _run(
+    work: _Work,
+    tasks: Iterable[Sequence[PlaneRef]],
+    workers: int,
+    progress: Progress | None,
+    stop: threading.Event,
+) -> _Tell:
+    """Do the tasks in threads; the first error stops the others and is raised."""
+    tells: list[_Tell] = []
+
+    def task(planes: Sequence[PlaneRef]) -> None:
+        tell = _Tell(0, 0, [])
+        tells.append(tell)
+        if not stop.is_set():
+            work(planes, tell)
+
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="polystore-copy") as pool:
+        waiting: set[Future[None]] = {pool.submit(task, planes) for planes in tasks}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, _BETWEEN_REPORTS, FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                if progress is not None:
+                    progress(
+                        sum(tell.planes + len(tell.failures) for tell in tells), sum(t.nbytes for t in tells)
+                    )
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    failures = sorted((failure for tell in tells for failure in tell.failures), key=lambda one: one.target)
+    return _Tell(sum(tell.planes for tell in tells), sum(tell.nbytes for tell in tells), failures)
+
+
+def _fields(planes: Iterable[PlaneRef]) -> Iterator[list[PlaneRef]]:
+    """The planes of each field together: one writer for each image."""
+    fields: dict[tuple[Value | None, Value | None], list[PlaneRef]] = {}
+    for plane in planes:
+        fields.setdefault((plane.key.well, plane.key.field), []).append(plane)
+    yield from fields.values()
+
+
+def _loaded(
+    source: DataSource, plan: CopyPlan, planes: Sequence[PlaneRef], tell: _Tell, stop: threading.Event
+) -> Iterator[_Batch]:
+    batch: _Batch = []
+    held = 0
+    for plane in planes:
+        if stop.is_set():
+            return
+        try:
+            array = _load(source, plan, plane)
+        except (PolystoreError, OSError) as exc:
+            tell.failures.append(Failure(plan.index.path_of(plane), plan.name(plane), str(exc)))
+            continue
+        batch.append((plane, array))
+        held += array.nbytes
+        if held >= BATCH_BYTES or len(batch) >= BATCH_PLANES:
+            yield batch
+            batch, held = [], 0
+    yield batch
+
+
+def _load(source: DataSource, plan: CopyPlan, plane: PlaneRef) -> Any:
+    page = {} if plane.page is None else {"page": plane.page}
+    return np.asarray(source.load(plan.index.path_of(plane), **page))
+
+
+def _save(sink: StorageBackend, plan: CopyPlan, batch: _Batch, options: dict[str, Any], tell: _Tell) -> None:
+    while batch:
+        try:
+            sink.save_batch(
+                [array for _, array in batch], [plan.name(plane) for plane, _ in batch], **options
+            )
+        except BatchError as exc:
+            if not isinstance(exc.__cause__, _OF_THE_VALUE):
+                raise
+            _count(tell, batch[: exc.done])
+            plane = batch[exc.index][0]
+            reason = str(exc.__cause__)
+            tell.failures.append(Failure(plan.index.path_of(plane), plan.name(plane), reason))
+            batch = batch[exc.done : exc.index] + batch[exc.index + 1 :]
+        else:
+            _count(tell, batch)
+            return
+
+
+def _count(tell: _Tell, batch: _Batch) -> None:
+    tell.planes += len(batch)
+    tell.nbytes += sum(array.nbytes for _, array in batch)
+
+
+def _same(first: Any, second: Any) -> bool:
+    inexact = first.dtype.kind in "fc"
+    return bool(np.array_equal(first, second, equal_nan=inexact))
+
+
+def _known(index: PlateIndex, which: Component, value: str | int) -> Value:
+    wanted = canonical(which, value)
+    there = index.values(which)
+    if wanted in there:
+        return wanted
+    names = {}
+    if which is Component.CHANNEL:
+        names = {info.name.casefold(): key for key, info in index.info.channels.items() if info.name}
+        if (found := names.get(str(value).casefold())) in there and found is not None:
+            return found
+    known = ", ".join(str(one) for one in there)
+    named = f"; by name: {', '.join(names)}" if names else ""
+    raise ComponentError(f"the plate has no {which.value} {value!r} (it has {known}{named})")
+
+
+def _plate_name(index: PlateIndex) -> str:
+    return index.info.name or os.path.basename(index.root.rstrip("/\\")) or index.root
+
+
+def _record(sink: StorageBackend, plan: CopyPlan, *, replacing: bool) -> None:
+    record: dict[str, Any] = {"source": plan.index.root, "plate": _plate_name(plan.index)}
+    if replacing:
+        record["replacing"] = True
+    sink.save(record, join(plan.target, RECORD))
+
+
+def _is_being_replaced(index: PlateIndex, target: str, filemanager: FileManager, backend: str) -> bool:
+    """Whether a copy that replaces images was stopped; refuses a target that is no copy of this plate."""
+    path = join(target, RECORD)
+    if not filemanager.is_file(path, backend):
+        raise AlreadyExistsError(
+            f"{target} holds images of these names that are no copy made here; choose another target, or replace "
+            "them (--overwrite)"
+        )
+    found = filemanager.load(path, backend)
+    record = found if isinstance(found, dict) else {}
+    if record.get("plate") != _plate_name(index):
+        raise AlreadyExistsError(
+            f"{target} is a copy of plate {record.get('plate')!r} and not of {_plate_name(index)!r}; choose another "
+            "target, or replace it (--overwrite)"
+        )
+    return record.get("replacing") is True
