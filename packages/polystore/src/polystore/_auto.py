@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
 from polystore._paths import StrPath, check_path
 from polystore._workspaces import find_workspace
 from polystore.constants import Backend
+from polystore.errors import StorageError
 
 if TYPE_CHECKING:
     from polystore.filemanager import FileManager
@@ -24,17 +26,14 @@ _ZARR = re.compile(r"\.zarr(?=[/\\]|$)", re.IGNORECASE)
 
 
 def backend_for(path: StrPath, filemanager: FileManager | None = None) -> str:
-    """The name of the backend a path belongs to. Looks at the path first and opens no image.
+    """The name of the backend a path belongs to: what `FileManager.backend_for` says, which see.
 
-    The first of these that fits decides:
-
-    1. a component that ends in ``.zarr``: ``zarr``, also in a bucket;
-    2. a scheme: ``s3://``, ``gs://``, ``az://`` and the like: ``cloud``; ``memory://``: ``memory``;
-       ``file://`` is none of ours;
-    3. ``/omero/...``: ``omero_local``;
-    4. a folder in or below a virtual workspace: ``virtual_workspace``;
-    5. a folder that a microscope's handler recognises: what its ``get_primary_backend`` says;
-    6. else ``disk``.
+    Parameters
+    ----------
+    path
+        A file or folder; it need not exist.
+    filemanager
+        For the handlers of microscopes, which are asked about folders; None: they are not.
     """
     text = check_path(path)
     if _ZARR.search(text):
@@ -47,4 +46,17 @@ def backend_for(path: StrPath, filemanager: FileManager | None = None) -> str:
         return Backend.OMERO_LOCAL.value
     if find_workspace(text) is not None:
         return Backend.VIRTUAL_WORKSPACE.value
-    return Backend.DISK.value
+    return _by_handler(text, filemanager) if filemanager is not None and os.path.isdir(text) else _DISK
+
+
+_DISK = Backend.DISK.value
+
+
+def _by_handler(folder: str, filemanager: FileManager) -> str:
+    from polystore.microscopes._open import find_handler
+
+    try:
+        handler = find_handler(folder, filemanager, _DISK)
+    except StorageError:  # a folder that cannot be listed: disk says why when it is used
+        return _DISK
+    return _DISK if handler is None else str(handler.get_primary_backend(folder, filemanager))

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from polystore._auto import backend_for
 from polystore._paths import StrPath, check_path, join
 from polystore.abc import DataSource, StorageBackend, SupportsPlates
 from polystore.components import Component, Value, canonical
@@ -160,7 +161,7 @@ def plan_copy(
     filemanager = filemanager or FileManager()
     target = check_path(target).rstrip("/") or "/"
     if backend == "auto":
-        backend = filemanager.backend_for(target)
+        backend = backend_for(target)
     keys, info = numbered(index)
     planes = tuple(replace(plane, key=keys[plane.key]) for plane in index.planes)
     planes = tuple(sorted(planes, key=lambda plane: plane.key.sort_key()))

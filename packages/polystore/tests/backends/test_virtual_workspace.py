@@ -30,6 +30,7 @@ from polystore.errors import (
     UnsafePathError,
     UnsupportedFormatError,
 )
+from polystore.microscopes import open_plate
 from polystore.plate import ChannelInfo, PlaneRef, PlateIndex, PlateInfo
 from polystore.testing import BackendTests, example_image
 
@@ -493,3 +494,58 @@ def test_readers_meanwhile_see_all_or_nothing_of_a_change(workspace: str) -> Non
     done.set()
     reader.join()
     assert seen <= {4, 5}
+
+
+# -- the mapping of an OpenHCS plate
+
+
+@pytest.fixture
+def openhcs(tmp_path: Path) -> Path:
+    """A plate in place: the instrument's files, and names for them in the metadata."""
+    plate = tmp_path / "plate"
+    names = {"A01_s001_w1_z001_t001.tif": "TimePoint_1/x1.tif", "A01_s001_w2_z001_t001.tif": "x2.tif"}
+    for seed, path in enumerate(names.values()):
+        DiskBackend(plate).save(example_image(seed), path)
+    part = {"workspace_mapping": names, "main": True, "available_backends": {"disk": True}}
+    (plate / "openhcs_metadata.json").write_text(json.dumps({"subdirectories": {".": part}}))
+    return plate
+
+
+def test_a_plate_openhcs_prepared_is_a_workspace(openhcs: Path) -> None:
+    fm = FileManager()
+    assert fm.backend_for(openhcs) == "virtual_workspace"
+    names = ["A01_s001_w1_z001_t001.tif", "A01_s001_w2_z001_t001.tif"]
+    assert fm.list_files(openhcs, "auto", extensions=[".tif"]) == [f"{openhcs}/{name}" for name in names]
+    np.testing.assert_array_equal(fm.load(f"{openhcs}/{names[0]}", "auto"), example_image(0))
+    assert open_plate(openhcs).summary()["planes"] == 2
+    fm.save({"n": 1}, openhcs / "results" / "a.json", "workspace")
+    fm.delete(f"{openhcs}/{names[0]}", "workspace")
+    assert fm.list_files(openhcs, "auto", extensions=[".tif"]) == [f"{openhcs}/{names[1]}"]
+    np.testing.assert_array_equal(fm.load(openhcs / "TimePoint_1" / "x1.tif", "disk"), example_image(0))
+
+
+def test_metadata_without_a_mapping_make_no_workspace(openhcs: Path) -> None:
+    (openhcs / "openhcs_metadata.json").write_text('{"subdirectories": {".": {}}}')
+    assert FileManager().backend_for(openhcs / "x2.tif") == "disk"
+    with pytest.raises(NotFoundError, match="create_workspace"):
+        VirtualWorkspaceBackend().load(openhcs / "x2.tif")
+
+
+@pytest.mark.parametrize("bad", ["../x.tif", "/etc/passwd", "a/../../b.tif"])
+def test_mappings_of_openhcs_are_checked_alike(openhcs: Path, bad: str) -> None:
+    for mapping in ({bad: "x2.tif"}, {"A01_s001_w1.tif": bad}):
+        (openhcs / "openhcs_metadata.json").write_text(json.dumps({"workspace_mapping": mapping}))
+        with pytest.raises(UnsafePathError, match="openhcs_metadata.json"):
+            VirtualWorkspaceBackend().list_files(openhcs)
+    (openhcs / "openhcs_metadata.json").write_text('{"workspace_mapping": 5}')
+    with pytest.raises(CorruptFileError):
+        VirtualWorkspaceBackend().list_files(openhcs)
+
+
+def test_a_workspace_in_the_plates_own_folder(tmp_path: Path) -> None:
+    index = make_plate(tmp_path / "vendor")
+    workspace = create_workspace(index, index.root)
+    store = VirtualWorkspaceBackend()
+    listed = store.list_files(workspace, recursive=True)
+    assert [os.path.basename(path) for path in listed] == NAMES, "each image once, by its tidy name"
+    np.testing.assert_array_equal(store.load(listed[4]), example_image(4))

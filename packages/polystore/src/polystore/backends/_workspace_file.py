@@ -20,7 +20,7 @@ from polystore.errors import (
 )
 from polystore.plate import ChannelInfo, PlateInfo
 
-__all__ = ["FileRef", "Mapped", "Source", "check_relative", "decode", "encode"]
+__all__ = ["FileRef", "Mapped", "Source", "check_mapped", "check_relative", "decode", "encode"]
 
 VERSION = 1
 """Of the format. A newer one is refused; what an older reader may ignore does not raise it."""
@@ -153,6 +153,16 @@ class Mapped:
                 found.setdefault(folder, {})[name] = True
         return found
 
+    @cached_property
+    def inside(self) -> frozenset[str]:
+        """Files of sources that are the workspace's own folder: shown by their virtual names only."""
+        own = {
+            name
+            for name, source in self.sources.items()
+            if source.backend == "disk" and posixpath.normpath(source.path) == "."
+        }
+        return frozenset(ref.path for ref in self.files.values() if ref.source in own) if own else frozenset()
+
     def below(self, path: str) -> dict[str, FileRef]:
         """The virtual paths that are ``path`` or in it."""
         if path in self.files:
@@ -172,6 +182,13 @@ def check_relative(path: str) -> str:
     if check_key(path) != path:
         raise UnsafePathError(f"{path!r} is no path below a root: no '.', and one '/' between names")
     return path
+
+
+def check_mapped(mapped: Mapped) -> None:
+    """Return if no name is a file and a folder; else raise `CorruptFileError`."""
+    both = mapped.files.keys() & mapped.folders.keys()
+    if both:
+        raise CorruptFileError(f"{min(both)!r} is a file and a folder")
 
 
 def decode(data: bytes, where: str) -> Mapped:
@@ -201,9 +218,7 @@ def decode(data: bytes, where: str) -> Mapped:
             if ref.page is not None and ref.page < 0:
                 raise CorruptFileError(f"{path!r} is page {ref.page}; pages count from 0")
         mapped = Mapped(document.sources, document.files, document.plate.microscope, _info(document.plate))
-        both = document.files.keys() & mapped.folders.keys()
-        if both:
-            raise CorruptFileError(f"{min(both)!r} is a file and a folder")
+        check_mapped(mapped)
     except ComponentError as exc:
         raise CorruptFileError(f"{where}: {exc}") from exc
     except StorageError as exc:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from polystore._paths import StrPath, check_path
-from polystore._workspaces import FILE_NAME, find_workspace
+from polystore._workspaces import FILE_NAME, OPENHCS_NAME, find_workspace, stamp_of
 from polystore.abc import DataSource, Entry, Kind, StorageBackend, SupportsBytes, VirtualBackend
+from polystore.backends._openhcs_mapping import decode_openhcs
 from polystore.backends._workspace_file import FileRef, Mapped, decode, encode
 from polystore.backends.disk import DiskBackend
 from polystore.components import ImageKey
@@ -44,8 +45,9 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
       a mapped name. Deleting takes the file away and the name out of the mapping.
     * Copying or moving a mapped name changes the mapping and copies no pixel.
 
-    The mapping is read when it is first needed, and again when it has changed. Thread-safe; picklable; several
-    processes may save and change the mapping at once.
+    The mapping is read when it is first needed, and again when it has changed. Without one, that of an OpenHCS plate
+    (``workspace_mapping`` in ``openhcs_metadata.json``) is taken. Thread-safe; picklable; several processes may save
+    and change the mapping at once.
 
     Parameters
     ----------
@@ -121,8 +123,9 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
             raise NotFoundError(f"no folder {folder!s} in the workspace {place.workspace}")
         found = {name: Entry(name, is_folder) for name, is_folder in (mapped or {}).items()}
         if real is not None:
+            prefix = f"{place.name}/" if place.name else ""
             for entry in place.results.scan(place.folder):
-                if entry.name != FILE_NAME:
+                if entry.name != FILE_NAME and prefix + entry.name not in place.mapped.inside:
                     found[entry.name] = entry
         return list(found.values())
 
@@ -261,16 +264,18 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
         return find_workspace(text)
 
     def _mapped(self, workspace: str) -> Mapped:
-        path = os.path.join(workspace, FILE_NAME)
-        stamp = _stamp(path)
-        if stamp is None:
-            return Mapped()
-        known = self._mappings.get(workspace)
-        if known is not None and known[0] == stamp:
+        for name, decoder in ((FILE_NAME, decode), (OPENHCS_NAME, decode_openhcs)):
+            path = os.path.join(workspace, name)
+            stamp = stamp_of(path)
+            if stamp is None:
+                continue
+            known = self._mappings.get(path)
+            if known is None or known[0] != stamp:
+                with DiskBackend().open_binary(path) as stream:
+                    known = (stamp, decoder(stream.read(), path))
+                self._mappings[path] = known
             return known[1]
-        mapped = _read(path)
-        self._mappings[workspace] = (stamp, mapped)
-        return mapped
+        return Mapped()
 
     def _source(self, place: _Place, path: StrPath) -> tuple[DataSource, FileRef, str]:
         """The backend a mapped name is read with, what it stands for, and its path there."""
@@ -330,7 +335,7 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
         where = os.path.join(workspace, FILE_NAME)
 
         def apply(data: bytes | None) -> bytes:
-            return encode(change(Mapped() if data is None else decode(data, where)))
+            return encode(change(self._mapped(workspace) if data is None else decode(data, where)))
 
         LocalObjects(workspace).update(FILE_NAME, apply)
 
@@ -346,19 +351,6 @@ class _Place:
         self.folder = name or "."  # as the store of real files has it
         self.mapped = mapped
         self.results = DiskBackend(workspace)
-
-
-def _read(path: str) -> Mapped:
-    with DiskBackend().open_binary(path) as stream:
-        return decode(stream.read(), path)
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _upwards(path: str) -> Iterable[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from polystore._paths import StrPath, check_path
+from polystore._workspaces import find_workspace
 from polystore.abc import DataSource
 from polystore.constants import Backend
 from polystore.errors import (
@@ -31,7 +32,7 @@ __all__ = ["SupportsPlate", "detect", "find_handler", "handlers", "open_plate", 
 
 @runtime_checkable
 class SupportsPlate(Protocol):
-    """A store that keeps plates as such and can list one by itself: OME-Zarr."""
+    """A store that keeps plates as such and can list one by itself: OME-Zarr, a virtual workspace."""
 
     def plate(self, path: StrPath) -> PlateIndex:
         """The index of the plate at a path."""
@@ -73,7 +74,7 @@ def open_plate(
     handler = _handler(microscope) if microscope is not None else None
     chosen = backend or _backend(root, filemanager, handler)
     store = filemanager.backend(chosen)
-    if handler is None and chosen == Backend.ZARR and isinstance(store, SupportsPlate):
+    if handler is None and chosen in _KEEP_PLATES and isinstance(store, SupportsPlate):
         return store.plate(root)
     if isinstance(store, DataSource) and store.is_file(root):
         root = posixpath.dirname(root.replace(os.sep, "/")) or "."
@@ -133,6 +134,8 @@ def where(path: str, filemanager: FileManager) -> str:
         return Backend.ZARR.value
     if "://" in path:
         return "cloud"
+    if find_workspace(path) is not None:
+        return Backend.VIRTUAL_WORKSPACE.value
     for name in _LOOKED_IN:
         if filemanager.exists(path, name):
             return name
@@ -143,6 +146,7 @@ def where(path: str, filemanager: FileManager) -> str:
 
 
 _OMERO = "/omero/"
+_KEEP_PLATES = (Backend.ZARR.value, Backend.VIRTUAL_WORKSPACE.value)
 _LOOKED_IN = (Backend.DISK.value, Backend.MEMORY.value)
 
 
