@@ -156,7 +156,9 @@ def test_values_that_form_no_row_are_kept_as_they_are(tmp_path: Path, values: li
     store = ZarrBackend(engine=ENGINE)
     for value in values:
         number = value if isinstance(value, int) else 3
-        store.save(np.full((4, 4), number, "u2"), tmp_path / f"p.zarr/A01_s001_w{number}_z{number}_t{number}.tif")
+        store.save(
+            np.full((4, 4), number, "u2"), tmp_path / f"p.zarr/A01_s001_w{number}_z{number}_t{number}.tif"
+        )
     for value in values:
         number = value if isinstance(value, int) else 3
         assert store.load(tmp_path / f"p.zarr/A01_s001_w{number}_z{number}_t{number}.tif")[0, 0] == number
@@ -166,7 +168,12 @@ def test_values_that_form_no_row_are_kept_as_they_are(tmp_path: Path, values: li
 def test_a_plane_that_was_not_written_is_not_made_up(store: ZarrBackend, tmp_path: Path) -> None:
     plate = tmp_path / "p.zarr"
     store.save_batch([noise(1), noise(2)], [plate / "A01_s001_w1_z001.tif", plate / "A01_s001_w2_z003.tif"])
-    for name in ("A01_s001_w1_z003.tif", "A01_s001_w1_z009.tif", "A01_s002_w1_z001.tif", "A01_s1_w1_z001.tif"):
+    for name in (
+        "A01_s001_w1_z003.tif",
+        "A01_s001_w1_z009.tif",
+        "A01_s002_w1_z001.tif",
+        "A01_s1_w1_z001.tif",
+    ):
         assert not store.exists(plate / name)
         with pytest.raises(NotFoundError):
             store.load(plate / name)
@@ -184,7 +191,9 @@ def test_a_black_plane_is_one(store: ZarrBackend, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plane", [noise(3, dtype="float32"), noise(3, (24, 31))])
-def test_another_dtype_or_size_in_a_field_is_refused(store: ZarrBackend, tmp_path: Path, plane: NDArray[Any]) -> None:
+def test_another_dtype_or_size_in_a_field_is_refused(
+    store: ZarrBackend, tmp_path: Path, plane: NDArray[Any]
+) -> None:
     plate = tmp_path / "p.zarr"
     store.save(noise(1), plate / "A01_s001_w1.tif")
     with pytest.raises(UnsupportedFormatError, match="one dtype and one size"):
@@ -214,7 +223,10 @@ def test_two_names_of_one_plane_are_refused(store: ZarrBackend, tmp_path: Path) 
     np.testing.assert_array_equal(store.load(tmp_path / "p.zarr/A01_s001_w1.tif"), noise(1))
 
 
-@pytest.mark.parametrize("dtype", "bool int8 uint8 int16 int32 uint32 int64 uint64 float16 float32 float64 complex64 complex128".split())
+@pytest.mark.parametrize(
+    "dtype",
+    "bool int8 uint8 int16 int32 uint32 int64 uint64 float16 float32 float64 complex64 complex128".split(),
+)
 def test_every_dtype_is_exact(store: ZarrBackend, tmp_path: Path, dtype: str) -> None:
     for name in ("p.zarr/A01_s001_w1.tif", "p.zarr/mean.tif"):
         plane = noise(1).astype(dtype)
@@ -231,7 +243,9 @@ def test_what_zarr_cannot_hold_is_refused(store: ZarrBackend, tmp_path: Path, dt
     assert not (tmp_path / "p.zarr").exists()
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (0, 4), (2, 3, 4), (3, 8, 9, 3), (2, 1, 2, 4, 5), (1, 2, 1, 2, 3, 2)])
+@pytest.mark.parametrize(
+    "shape", [(), (5,), (0, 4), (2, 3, 4), (3, 8, 9, 3), (2, 1, 2, 4, 5), (1, 2, 1, 2, 3, 2)]
+)
 def test_any_shape_under_any_name(store: ZarrBackend, tmp_path: Path, shape: tuple[int, ...]) -> None:
     for name in ("A01_s001_w1.tif", "out/mean", "out/mean.png", "mean.zarr", "out/a.b"):
         array = noise(3, shape)
@@ -239,7 +253,11 @@ def test_any_shape_under_any_name(store: ZarrBackend, tmp_path: Path, shape: tup
         np.testing.assert_array_equal(store.load(tmp_path / name), array)
         assert store.load(tmp_path / name).shape == shape
         assert store.is_file(tmp_path / name)
-    assert [Path(path).name for path in store.list_files(tmp_path / "out")] == ["a.b.zarr", "mean.png", "mean.zarr"]
+    assert [Path(path).name for path in store.list_files(tmp_path / "out")] == [
+        "a.b.zarr",
+        "mean.png",
+        "mean.zarr",
+    ]
 
 
 def test_a_plane_may_become_a_stack_and_back(store: ZarrBackend, tmp_path: Path) -> None:
