@@ -168,10 +168,10 @@ class ZarrBackend(StorageBackend):
                     found[name] = Entry(name, is_folder=False)
                     continue
             found[entry.name] = entry
-        for collection, below in self._collections(text):
+        for collection, lead in self._collections(text):
             for name in reader.names_in(self._tree(names.plate_folder(collection)), self.version):
                 head, _, tail = name.rpartition("/")
-                if head == below:
+                if head == lead:
                     found[tail] = Entry(tail, is_folder=False)
         return found.values()
 
@@ -367,15 +367,15 @@ class ZarrBackend(StorageBackend):
                 f"folder {path!s} is not empty; pass recursive=True to delete what is in it, too"
             )
         if kind == "folder":
-            for collection, below in self._collections(text):
-                if below:
-                    self._delete_named(collection, below)
+            for collection, lead in self._collections(text):
+                if lead:
+                    self._delete_named(collection, lead)
         self._files.delete(path, recursive=True)
 
-    def _delete_named(self, collection: str, below: str) -> None:
+    def _delete_named(self, collection: str, lead: str) -> None:
         tree = self._tree(names.plate_folder(collection))
         for name in list(reader.names_in(tree, self.version)):
-            if name.startswith(below + "/"):
+            if name.startswith(lead + "/"):
                 place = self._locate(posixpath.join(collection, name))
                 if isinstance(place, Plane):
                     reader.delete_plane(tree, place)
@@ -449,13 +449,13 @@ class ZarrBackend(StorageBackend):
 
     def _collections(self, folder: str) -> Iterator[tuple[str, str]]:
         """Folders whose plates may have planes in a folder, and the folder as those planes' names begin."""
-        below = ""
+        lead = ""
         while True:
-            yield folder, below
+            yield folder, lead
             folder, last = posixpath.split(folder)
             if not last or not names.is_name_folder(last):
                 return
-            below = f"{last}/{below}" if below else last
+            lead = f"{last}/{lead}" if lead else last
 
 
 def _clean(path: StrPath) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "Group",
     "Version",
     "array_meta",
+    "array_there",
     "change_group",
     "group_at",
     "grow_array",
@@ -141,6 +142,11 @@ def array_meta(tree: Tree, zarr_format: ZarrFormat) -> ArrayMeta | None:
     """Metadata of the array at the top of a tree, or None."""
     data = tree.get(_ARRAY[zarr_format])
     return None if data is None else ArrayMeta(data)
+
+
+def array_there(tree: Tree, zarr_format: ZarrFormat) -> bool:
+    """Whether there is an array at the top of a tree."""
+    return tree.holds(_ARRAY[zarr_format])
 
 
 def store_array(tree: Tree, meta: ArrayMeta, *, overwrite: bool = True) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "prepare",
     "present",
     "refresh",
+    "show_labels",
     "target_of",
 ]
 
@@ -222,7 +223,7 @@ def _extend(
     tree: Tree, context: Context, group: Group, requests: Sequence[Request], *, is_new: bool
 ) -> list[tuple[Series, Index] | PolystoreError]:
     first = requests[0].place
-    if not is_new and group.block is None:
+    if not is_new and group.block is None and group.ome.get("multiscales"):
         refusal = UnsupportedFormatError(
             f"{tree.place} was written by other software; images cannot be added to it, only read"
         )
@@ -234,7 +235,10 @@ def _extend(
     ordered = sorted(requests, key=lambda request: components_of(request.place.key).count(None))
     for letter, number in (("t", 0), ("c", 1), ("z", 2)):
         _extend_axis(block, context, letter, number, ordered)
-    found = [_admit(tree, context, block, request) for request in requests]
+    found: list[tuple[Series, Index] | PolystoreError] = []
+    for request in requests:
+        before = [item for item in found if not isinstance(item, PolystoreError)]
+        found.append(_admit(tree, context, block, request, before))
     group.attributes[BLOCK] = msgspec.to_builtins(block)
     describe(group, context, block, labels=first.labels, requests=requests)
     return found
@@ -279,17 +283,22 @@ def _empty_axis(value: Value | None) -> list[Value] | None:
 
 
 def _admit(
-    tree: Tree, context: Context, block: ImageBlock, request: Request
+    tree: Tree,
+    context: Context,
+    block: ImageBlock,
+    request: Request,
+    before: Sequence[tuple[Series, Index]],
 ) -> tuple[Series, Index] | PolystoreError:
     place, plane = request.place, request.plane
     target = target_of(block, place)
     assert target is not None
     series, index = target
     if not _same_sort(series, plane):
-        others = [other for other in present(tree, context.format, series) if other != index]
+        others = {*present(tree, context.format, series), *(at for which, at in before if which is series)}
+        others.discard(index)
         if others:
             return UnsupportedFormatError(
-                f"{place.name!r} is {plane.dtype} {plane.shape}, the other {len(others)} planes of its field in "
+                f"{place.name!r} is {plane.dtype} {plane.shape}, others of its field in "
                 f"{tree.place} are {series.dtype} {tuple(series.plane)}: a field has one dtype and one size. "
                 "Convert it, or save it to another folder"
             )
@@ -360,6 +369,27 @@ def _multiscale(
         paths, shapes, ngff.AXES, version=context.version, name=name, info=info, position_um=position,
         nearest=labels is not None,
     )  # fmt: skip
+
+
+def show_labels(field: Tree, context: Context, request: Request, labels: Tree) -> None:
+    """Let a field without an image show its labels as one, so that it is an image to other software."""
+    inner = group_at(labels, context.format)
+    block = None if inner is None else read_block(inner.block, labels.place)
+    if block is None:
+        return
+    path = f"labels/{request.place.labels}"
+    shown = [f"{path}/{level}" for level in block.series[0].paths()]
+    entry = _multiscale(block.series[0], context, block, request.place.labels, shown)
+
+    def change(group: Group, is_new: bool) -> bool:
+        if group.ome.get("multiscales"):
+            return False
+        group.ome["multiscales"] = [entry]
+        kept = ImageBlock(block.well, block.field, block.acquisition)
+        group.attributes[BLOCK] = msgspec.to_builtins(kept)
+        return True
+
+    change_group(field, context.format, change)
 
 
 def _describe_others(tree: Tree, context: Context, block: ImageBlock, labels: str | None) -> None:

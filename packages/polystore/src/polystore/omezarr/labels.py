@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polystore.omezarr.grouping import Group, change_group, group_at, plain_group
+from polystore.omezarr.grouping import Group, change_group, group_at
 from polystore.omezarr.images import Context
 from polystore.omezarr.tree import Tree
 
@@ -10,9 +10,7 @@ __all__ = ["names_of", "register"]
 
 
 def register(field: Tree, context: Context, name: str) -> None:
-    """List labels in the labels of a field; a field without an image becomes a group."""
-    if group_at(field, context.format) is None:
-        plain_group(field, context.format)
+    """List labels in the labels of a field."""
 
     def change(group: Group, is_new: bool) -> bool:
         listed: list[str] = group.ome.setdefault("labels", [])

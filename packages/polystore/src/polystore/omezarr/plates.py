@@ -81,12 +81,16 @@ def register(tree: Tree, context: images.Context, keys: Iterable[ImageKey], grou
 
 def _list_fields(tree: Tree, context: images.Context, fields: Mapping[str, ImageKey]) -> int:
     count = 0
+    there = group_at(tree, context.format)
+    if there is not None:
+        images_there = (there.ome.get("well") or {}).get("images", ())
+        if {entry.get("path") for entry in images_there}.issuperset(fields):
+            return len(images_there)
 
     def change(group: Group, is_new: bool) -> bool:
         nonlocal count
         well: dict[str, Any] = group.ome.setdefault("well", {})
-        if context.version == "0.4":
-            well.setdefault("version", "0.4")
+        well.setdefault("version", context.version)
         listed: list[dict[str, Any]] = well.setdefault("images", [])
         known = {entry.get("path") for entry in listed}
         for path, key in fields.items():
@@ -168,8 +172,7 @@ def _arrange(
     plate["name"] = (
         info.name or plate.get("name") or re.sub(r"(?i)(\.ome)?\.zarr$", "", place.rpartition("/")[2])
     )
-    if version == "0.4":
-        plate["version"] = "0.4"
+    plate["version"] = version
 
 
 def _row_name(number: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from polystore.components import ImageKey, Value
-from polystore.errors import CorruptFileError, NotFoundError
+from polystore.errors import CorruptFileError, NotFoundError, StorageError
 from polystore.microscopes import identify
 from polystore.omezarr import foreign, images, labels, ngff, plates
 from polystore.omezarr.blocks import ImageBlock, Series, info_from_plain, level_paths, read_block
@@ -38,8 +38,8 @@ class _Found:
     ours: bool
 
 
-def _find(plate: Tree, place: Plane, level: int = 0) -> _Found | None:
-    """Where a plane would be, by the metadata; whether it was written is not looked at."""
+def _find(plate: Tree, place: Plane, level: int = 0) -> Iterator[_Found]:
+    """Where a plane may be, by the metadata; whether it was written is not looked at."""
     for path in _candidates(plate, place):
         tree = plate.at(path)
         group = open_group(tree)
@@ -48,20 +48,19 @@ def _find(plate: Tree, place: Plane, level: int = 0) -> _Found | None:
         block = read_block(group.block, tree.place)
         if block is not None:
             target = images.target_of(block, place)
-            if target is None or images.name_at(*target) != place.name:
-                return None
-            series, index = target
-            paths = level_paths(series.path, series.levels)
-            path_of_level = paths[level] if 0 <= level < len(paths) else ""
-            return _Found(tree, group, path_of_level, index, series.levels, True)
-        if not group.ome.get("multiscales"):
-            return None
-        if level == 0 or level < len(ngff.multiscales_of(group.ome, tree.place)[0].datasets):
-            image = foreign.open_image(tree, group, level)
-            found = image.index(place.key)
-            return None if found is None else _Found(tree, group, image.path, found, 1, False)
-        return _Found(tree, group, "", (), 1, False)
-    return None
+            if target is not None and images.name_at(*target) == place.name:
+                series, index = target
+                paths = level_paths(series.path, series.levels)
+                path_of_level = paths[level] if 0 <= level < len(paths) else ""
+                yield _Found(tree, group, path_of_level, index, series.levels, True)
+        elif group.ome.get("multiscales"):
+            if 0 <= level < len(ngff.multiscales_of(group.ome, tree.place)[0].datasets):
+                image = foreign.open_image(tree, group, level)
+                at = image.index(place.key)
+                if at is not None:
+                    yield _Found(tree, group, image.path, at, 1, False)
+            else:
+                yield _Found(tree, group, "", (), 1, False)
 
 
 def _candidates(plate: Tree, place: Plane) -> Iterator[str]:
@@ -69,7 +68,8 @@ def _candidates(plate: Tree, place: Plane) -> Iterator[str]:
     key = place.key
     assert key.well is not None
     row, column = row_and_column(key.well)
-    names = [""] if place.labels is None else [f"/labels/{place.labels}"]
+    # Labels that were saved as such under the name of an image come after the image.
+    names = ["", "/labels/labels"] if place.labels is None else [f"/labels/{place.labels}"]
     if place.labels is not None and place.labels.endswith("_labels"):
         names.append(f"/labels/{place.labels.removesuffix('_labels')}")
     ours = f"{row}/{column}/{field_path(key)}"
@@ -94,31 +94,27 @@ def load_plane(plate: Tree, place: Plane, engine: Engine, *, level: int = 0) -> 
     CorruptFileError
         It is damaged.
     """
-    before = None
+    seen: set[str] = set()
     for _ in range(ATTEMPTS):
-        found = _find(plate, place, level)
-        if found is None:
+        places = []
+        for found in _find(plate, place, level):
+            places.append(found.tree.place + found.path)
+            if not found.path:
+                raise NotFoundError(f"{place.name} in {plate.place} has no resolution {level}")
+            array = found.tree.at(found.path)
+            meta = array_meta(array, found.group.format)
+            if meta is not None:
+                try:
+                    return read_plane(array, meta, found.index, engine, sparse=not found.ours)
+                except NotFoundError:
+                    continue
+        if seen.issuperset(places):
             return None
-        if not found.path:
-            raise NotFoundError(f"{place.name} in {plate.place} has no resolution {level}")
-        array = found.tree.at(found.path)
-        meta = array_meta(array, found.group.format)
-        if meta is not None:
-            try:
-                return read_plane(array, meta, found.index, engine, sparse=not found.ours)
-            except NotFoundError:
-                pass
-        if found.path == before:
-            return None
-        before = found.path
+        seen.update(places)  # a field's array may just have been replaced: look again
     return None
 
 
-def has_plane(plate: Tree, place: Plane) -> bool:
-    """Whether a plane was written."""
-    found = _find(plate, place)
-    if found is None:
-        return False
+def _is_there(found: _Found) -> bool:
     if not found.ours:
         return True
     array = found.tree.at(found.path)
@@ -126,18 +122,24 @@ def has_plane(plate: Tree, place: Plane) -> bool:
     return meta is not None and array.holds(meta.key((*found.index, 0, 0)))
 
 
+def has_plane(plate: Tree, place: Plane) -> bool:
+    """Whether a plane was written."""
+    return any(_is_there(found) for found in _find(plate, place))
+
+
 def delete_plane(plate: Tree, place: Plane) -> bool:
     """Remove a plane with its smaller copies; whether it was there."""
-    found = _find(plate, place)
-    if found is None or not found.ours:
-        return False
-    there = False
-    for path in level_paths(found.path, found.levels):
-        array = found.tree.at(path)
-        meta = array_meta(array, found.group.format)
-        if meta is not None:
-            there |= array.delete(meta.key((*found.index, 0, 0)))
-    return there
+    for found in _find(plate, place):
+        if not found.ours:
+            raise StorageError(f"{plate.place} was written by other software; its planes cannot be deleted")
+        if _is_there(found):
+            for path in level_paths(found.path, found.levels):
+                array = found.tree.at(path)
+                meta = array_meta(array, found.group.format)
+                if meta is not None:
+                    array.delete(meta.key((*found.index, 0, 0)))
+            return True
+    return False
 
 
 def rows_of(plate: Tree) -> frozenset[str]:

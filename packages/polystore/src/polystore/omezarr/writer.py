@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from polystore.errors import PolystoreError
+from polystore.errors import PolystoreError, UnsupportedFormatError
 from polystore.omezarr import images, labels, plates
 from polystore.omezarr.engines import Engine
-from polystore.omezarr.grouping import Version
+from polystore.omezarr.grouping import Version, array_there
 from polystore.omezarr.names import Plane, field_path, row_and_column
 from polystore.omezarr.pixels import write_plane
 from polystore.omezarr.pyramids import Pyramid, halved
@@ -89,7 +89,9 @@ class Batch:
                 item.target = target
             first = members[0].request.place
             if new and first.labels is not None:
-                labels.register(tree.at(_field_path(first)), context, first.labels)
+                field = tree.at(_field_path(first))
+                labels.register(field, context, first.labels)
+                images.show_labels(field, context, members[0].request, tree.at(path))
         plates.register(tree, context, [item.request.place.key for item in items], plate)
 
     def write(self, index: int, *, overwrite: bool = True) -> None:
@@ -117,6 +119,11 @@ class Batch:
                 tree.at(path), meta, target.index, level, self._settings.engine,
                 overwrite=overwrite or not largest,
             )  # fmt: skip
+        if not array_there(tree.at(target.path), target.metas[0][1].format):
+            raise UnsupportedFormatError(
+                f"while {place.name!r} was stored, another process replaced its field in {item.tree.place} by one of "
+                "another dtype or size: a field has one of each"
+            )
 
 
 def _field_path(place: Plane) -> str:
