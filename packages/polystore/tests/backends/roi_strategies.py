@@ -36,7 +36,7 @@ TEXT = st.text(max_size=8) | st.sampled_from(
 PROPERTIES = st.dictionaries(
     st.sampled_from(["name", "color", "group", "classification", "object_type", "label", "area", "mean µ", ""]) | TEXT,
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT
-    | st.sampled_from(["#ff0080", "#ff008040", "#FF0080", "annotation", "detection", 7, 300]),
+    | st.sampled_from(["#ff0080", "#ff008040", "#FF0080", "0001-0002-0003", "annotation", "detection", 7, 300]),
     max_size=5,
 ).filter(lambda properties: not any(name.startswith("polystore.") for name in properties))  # fmt: skip
 PLACES = st.builds(
@@ -46,7 +46,8 @@ PLACES = st.builds(
 
 HALVES = st.integers(-2000, 40000).map(lambda number: number / 2)
 FLOATS = st.floats(-1e4, 1e5, width=32)
-FAR = st.floats(-1e9, 1e9)
+FAR = st.floats(-8e6, 8e6)
+FARTHEST = st.floats(-1e9, 1e9)
 
 
 def points(low: int, high: int, numbers: st.SearchStrategy[float]) -> st.SearchStrategy[Any]:

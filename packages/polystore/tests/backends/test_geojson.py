@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from roi_strategies import FAR, HALVES, regions
+from roi_strategies import FARTHEST, HALVES, regions
 
 from polystore.backends import _formats
 from polystore.errors import CorruptFileError, UnsupportedFormatError
@@ -98,7 +98,7 @@ def check_polygon(rings: list[Any]) -> None:
         assert area >= -slack if index == 0 else area <= slack
 
 
-@given(st.lists(regions(HALVES) | regions(FAR), max_size=3))
+@given(st.lists(regions(HALVES) | regions(FARTHEST), max_size=3))
 def test_regions_come_back_and_the_file_is_by_the_rules(rois: list[ROI]) -> None:
     if surrogates(rois):
         with pytest.raises(UnsupportedFormatError, match="surrogates"):

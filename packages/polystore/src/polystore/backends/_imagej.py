@@ -20,7 +20,7 @@ from polystore.backends._imagej_props import properties_of, text_of
 from polystore.backends._regions import mask_frame, masked
 from polystore.components import Component, ImageKey
 from polystore.errors import CorruptFileError, UnsupportedFormatError
-from polystore.rois import MAX_COORDINATE, ROI, Property, RoiKind
+from polystore.rois import ROI, Property, RoiKind
 from polystore.rois._geometry import ellipse_axes, ellipse_outline
 
 __all__ = ["from_bytes", "to_bytes"]
@@ -31,7 +31,12 @@ PREFIX = "polystore."
 LOWEST, HIGHEST = -5000, 60535
 """Whole coordinates that 16 bits hold; ImageJ takes what is below for what is beyond 32767."""
 
+FARTHEST = 2**23
+"""Where 32-bit floats, as which ImageJ keeps coordinates, are a whole pixel apart."""
+
 _POSITIONS = {Component.CHANNEL: "c_position", Component.Z: "z_position", Component.T: "t_position"}
+_AUTOMATIC = re.compile(r"[0-9]{4,}-[0-9]{4,}(-[0-9]{4,})?", re.ASCII)
+"""The label ImageJ makes of number and place for a region without a name; read as no name."""
 _COLOUR = re.compile(r"#([0-9a-f]{6})([0-9a-f]{2})?", re.ASCII)
 _AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
 _LINES = (ROI_TYPE.POLYLINE, ROI_TYPE.FREELINE, ROI_TYPE.ANGLE)
@@ -44,8 +49,13 @@ def to_bytes(roi: ROI) -> bytes:
     Raises
     ------
     UnsupportedFormatError
-        A mask without a pixel; a property with a name that is ours, or a number without end.
+        Too far out; a mask without a pixel; a property with a name that is ours, or a number without end.
     """
+    if max(map(abs, roi.bounds)) >= FARTHEST:
+        raise UnsupportedFormatError(
+            f"a region that goes to {max(roi.bounds, key=abs):g}: ImageJ cannot tell pixels apart beyond {FARTHEST}; "
+            "use .geojson or .rois.json"
+        )
     there = ImagejRoi()
     notes: dict[str, Property] = {}
     _put_shape(there, roi, notes)
@@ -180,7 +190,7 @@ def _shape(there: ImagejRoi, properties: dict[str, Any]) -> ROI:
         box = np.array([[there.top, there.left], [there.bottom, there.right]], float)
         if there.subpixelrect:
             box = np.array([[there.yd, there.xd], [there.yd + there.heightd, there.xd + there.widthd]])
-        return ROI(RoiKind.RECTANGLE if kind == ROI_TYPE.RECT else RoiKind.ELLIPSE, _within(box - 0.5))
+        return ROI(RoiKind.RECTANGLE if kind == ROI_TYPE.RECT else RoiKind.ELLIPSE, box - 0.5)
     if kind == ROI_TYPE.LINE:
         return ROI(RoiKind.POLYLINE, np.array([[there.y1, there.x1], [there.y2, there.x2]]))
     if kind == ROI_TYPE.FREEHAND and there.subtype in (ROI_SUBTYPE.ELLIPSE, ROI_SUBTYPE.ROTATED_RECT):
@@ -189,19 +199,13 @@ def _shape(there: ImagejRoi, properties: dict[str, Any]) -> ROI:
         raise CorruptFileError(f"an ImageJ region of type {kind} marks nothing")
     yx = np.asarray(there.coordinates(), float)[:, ::-1]
     if kind in _AREAS:
-        return ROI(RoiKind.POLYGON, _within(yx - 0.5))
+        return ROI(RoiKind.POLYGON, yx - 0.5)
     if kind in _LINES:
         return ROI(RoiKind.POLYLINE, yx)
     for name, numbers in (("counters", there.counters), ("positions", there.counter_positions)):
         if numbers is not None and numbers.any():
             properties.setdefault(name, ",".join(map(str, numbers.tolist())))
     return ROI(RoiKind.POINT, yx)
-
-
-def _within(points: Array) -> Array:
-    """The points with those that 32 bits rounded over the edge of what a region may have put back on it."""
-    over = np.abs(points) - MAX_COORDINATE
-    return np.where((over > 0) & (over < 64), np.clip(points, -MAX_COORDINATE, MAX_COORDINATE), points)
 
 
 def _turned(there: ImagejRoi) -> ROI:
@@ -215,7 +219,7 @@ def _turned(there: ImagejRoi) -> ROI:
     ellipse = there.subtype == ROI_SUBTYPE.ELLIPSE
     across *= number * length if ellipse else number
     corners = np.array([start - across, end - across, end + across, start + across])
-    return ROI(RoiKind.ELLIPSE if ellipse else RoiKind.RECTANGLE, _within(corners))
+    return ROI(RoiKind.ELLIPSE if ellipse else RoiKind.RECTANGLE, corners)
 
 
 def _outlines_of(steps: Any) -> list[Array]:
@@ -241,7 +245,7 @@ def _outlines_of(steps: Any) -> list[Array]:
             outlines[-1] += points if step == 1 else _curve([outlines[-1][-1], *points])
         at += 1 + 2 * count
     closed = [outline[:-1] if outline[0] == outline[-1] else outline for outline in outlines]
-    found = [_within(np.array(outline) - 0.5) for outline in closed if len(outline) > 2]
+    found = [np.array(outline) - 0.5 for outline in closed if len(outline) > 2]
     if not found:
         raise CorruptFileError("a composite region without an outline")
     return found
@@ -313,8 +317,9 @@ def _put_properties(
 
 def _properties(there: ImagejRoi, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if there.name or name:
-        found["name"] = there.name or name
+    label = there.name or name
+    if label and not _AUTOMATIC.fullmatch(label):
+        found["name"] = label
     if there.stroke_color[0]:
         alpha, colour = there.stroke_color[:1].hex(), there.stroke_color[1:].hex()
         found["color"] = f"#{colour}" if alpha == "ff" else f"#{colour}{alpha}"

@@ -29,7 +29,6 @@ MAX_ZIP_BYTES = 1 << 29
 MAX_READ = 1 << 24
 """Longest single read of a zip, so of its table of contents: about 200,000 regions."""
 
-_AUTOMATIC = re.compile(r"[0-9]+(-[0-9]+)*", re.ASCII)
 _BAD_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -71,9 +70,8 @@ def read(stream: BinaryIO, suffix: str) -> ROI | list[ROI]:
 
 
 def _region(content: bytes, member: str) -> ROI:
-    label = member.rpartition("/")[2].rpartition(".")[0]
     try:
-        return from_bytes(content, "" if _AUTOMATIC.fullmatch(label) else label)
+        return from_bytes(content, member.rpartition("/")[2].rpartition(".")[0])
     except (CorruptFileError, RoiError, ComponentError) as exc:
         raise CorruptFileError(f"{member}: {exc}" if member else str(exc)) from exc
     except (ValueError, TypeError, IndexError, RuntimeError, ArithmeticError) as exc:
