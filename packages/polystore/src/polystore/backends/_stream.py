@@ -36,7 +36,9 @@ logger = logging.getLogger(__name__)
 DATA_SUFFIXES = frozenset({".csv", ".json", ".tsv", ".txt", ".xlsx", ".parquet"})
 """Files that hold tables and text. A table has an array's protocol too, and would be shown as a picture."""
 
-ROI_ENDINGS = (".roi.zip", "_rois.zip", ".zip", ".roi", ".json", ".csv")
+ROI_ENDINGS = (
+    ".roi.zip", "_rois.zip", "_rois.geojson", ".rois.json", ".zip", ".roi", ".geojson", ".json", ".csv",
+)  # fmt: skip
 """What the names of files with regions end in, the longer ones first."""
 
 Components = Mapping[str, Any]
