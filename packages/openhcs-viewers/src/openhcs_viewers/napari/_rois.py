@@ -121,6 +121,7 @@ class RoiFiller:
 def _outlines(roi: ROI) -> Iterator[np.ndarray[Any, Any]]:
     if roi.mask is None:
         yield roi.corners() if roi.kind in (RoiKind.RECTANGLE, RoiKind.ELLIPSE) else roi.points
+        yield from roi.rings  # holes and further parts: shapes of their own, napari's have one outline
         return
     from skimage.measure import find_contours
 
