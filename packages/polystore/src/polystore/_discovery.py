@@ -121,6 +121,11 @@ class Record:
         """All metadata folders in it."""
         return [*self.declaring, *self.silent, *self.finished]
 
+    @property
+    def count(self) -> int:
+        """The number of entry points."""
+        return sum(line.count("\t") // ENTRY for line in self.entries.split("\n"))
+
     def stale(self, now: str, started: float, *, check_mtimes: bool = True) -> str:
         """Why this no longer holds, or nothing.
 

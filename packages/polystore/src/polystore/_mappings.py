@@ -7,6 +7,7 @@ from _collections_abc import MutableMapping  # behind collections.abc; see `poly
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import Any, NoReturn
 
     from polystore.registry import Registry
@@ -55,6 +56,16 @@ class LazyDiscoveryDict(MutableMapping):  # type: ignore[type-arg]  # see `polys
             registry.refresh(enable_cache=options[0], check_mtimes=options[1])
         self._registry = registry
         return registry
+
+    @property
+    def cache_path(self) -> Path | None:
+        """The file its entry points are kept in, None when no cache is used."""
+        from pathlib import Path
+
+        from polystore._discovery import cache_disabled, cache_file
+
+        path = "" if cache_disabled() or not self.registry._enable_cache else cache_file()
+        return Path(path) if path else None
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:

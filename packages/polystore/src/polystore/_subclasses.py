@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from polystore.registry import Plugin, Registry
 
-__all__ = ["is_abstract", "register_subclass"]
+__all__ = ["RegistersBackend", "is_abstract", "register_subclass"]
 
 
 def register_subclass(cls: type[Any], registry: Registry[Any], key: str = "_microscope_type") -> None:
@@ -59,3 +59,17 @@ def _is_redefined(old: Any, cls: type[Any]) -> bool:
         module, qualname = getattr(old, "__module__", ""), getattr(old, "__qualname__", "")
     main = {"__main__", "__mp_main__"} & {module, cls.__module__}
     return qualname == cls.__qualname__ and (module == cls.__module__ or bool(main))
+
+
+class RegistersBackend:
+    """Base of the contracts of stores and sinks: a class that says ``_backend_type = "my_store"`` is found under
+    that name in `polystore.base.STORAGE_BACKENDS` as soon as it is defined."""
+
+    _backend_type: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if vars(cls).get("_backend_type"):
+            from polystore.backends import BACKENDS
+
+            register_subclass(cls, BACKENDS, "_backend_type")

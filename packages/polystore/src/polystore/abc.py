@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, Protocol, runtime_checkable
 
 from polystore._paths import StrPath, join, matches, natural_key, natural_path_key, virtual_path
+from polystore._subclasses import RegistersBackend
 from polystore.errors import (
     AlreadyExistsError,
     BatchError,
@@ -62,7 +63,7 @@ class Entry:
     is_link: bool = False
 
 
-class DataSource(ABC):
+class DataSource(RegistersBackend, ABC):
     """Something images, tables and texts are read from by path."""
 
     @abstractmethod
@@ -181,7 +182,7 @@ class DataSource(ABC):
                 yield from self.walk(join(directory, entry.name))
 
 
-class DataSink(ABC):
+class DataSink(RegistersBackend, ABC):
     """Something named arrays are written to."""
 
     takes_context: ClassVar[bool] = True
@@ -382,7 +383,7 @@ class SupportsPlates(Protocol):
         ...
 
 
-class VirtualBackend(ABC):
+class VirtualBackend(RegistersBackend, ABC):
     """A store without a file system: it makes names from metadata instead of finding them.
 
     One that can also be read is a `DataSource` besides, one that can be written a `DataSink`.
