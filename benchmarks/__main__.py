@@ -15,6 +15,7 @@ GROUPS = {
     "transport": "benchmarks.transport",
     "protocol": "benchmarks.protocol",
     "napari": "benchmarks.napari_group",
+    "registry": "benchmarks.registry_group",
 }
 """Every group's name and its module, which has ``run(options) -> list[Row]``."""
 
