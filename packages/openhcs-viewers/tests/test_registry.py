@@ -11,6 +11,8 @@ import pytest
 from openhcs_viewers.errors import MissingExtraError, ViewerNotFoundError
 from openhcs_viewers.registry import (
     GROUP,
+    SERVERS,
+    TASKS,
     VIEWERS,
     asked_port,
     default_port,
@@ -65,6 +67,15 @@ def test_the_extra_of_a_built_in_viewer_is_named(monkeypatch: pytest.MonkeyPatch
             viewer_class("napari")
     finally:
         VIEWERS.unregister("napari")
+
+
+def test_built_in_servers_and_tasks_are_what_their_names_say() -> None:
+    from zmqruntime import ZMQServer
+
+    assert SERVERS.names()[:1] == ("echo",)
+    assert all(issubclass(SERVERS.get(name), ZMQServer) for name in SERVERS.names())
+    assert "cell_counting_cpu" in TASKS.names()
+    assert all(TASKS.get(name).__name__ == name for name in TASKS.names())
 
 
 @pytest.mark.parametrize(

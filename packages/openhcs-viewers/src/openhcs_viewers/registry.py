@@ -12,7 +12,8 @@ Listing names imports nothing; `viewer_class` imports the one that was asked for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from openhcs_viewers.errors import MissingExtraError, ViewerNotFoundError
 from polystore.errors import BackendLoadError, BackendNotFoundError
@@ -20,6 +21,7 @@ from polystore.registry import Plugin, Registry
 
 if TYPE_CHECKING:
     from openhcs_viewers.abc import Viewer
+    from zmqruntime import ZMQServer
 
 GROUP = "openhcs_viewers.viewers"
 """Entry point group of viewers."""
@@ -33,6 +35,23 @@ OTHER_PORT = 5560
 VIEWERS: Registry[type[Viewer]] = Registry("viewer", group=GROUP)
 """All viewers. `VIEWERS.register(name, "module:Class")` adds one for this program; the viewer's own process is
 told that text, so its module must be importable there."""
+
+SERVERS: Registry[type[ZMQServer]] = Registry(
+    "server",
+    group="zmqruntime.servers",
+    builtins={"viewer": "openhcs_viewers.server:ViewerServer", "echo": "zmqruntime.testing:EchoServer"},
+)
+"""Classes of servers. zmqruntime itself has no registry: it stands below."""
+
+TASKS: Registry[Callable[..., Any]] = Registry(
+    "task",
+    group="openhcs_viewers.tasks",
+    builtins={
+        name: f"openhcs_viewers.demo.analysis:{name}"
+        for name in ("cell_counting_cpu", "count_cells", "label_cells", "subtract_background")
+    },
+)
+"""Functions a step of a pipeline can name; they travel to a server by name, never as code."""
 
 _EXTRAS = {"napari": frozenset({"napari", "qtpy", "PySide6", "PyQt6", "vispy"})}
 """Modules whose absence means that this package's extra of that name is not installed."""

@@ -18,6 +18,7 @@ from polystore.backends import _formats
 from polystore.backends.disk import DiskBackend
 from polystore.components import ImageKey
 from polystore.errors import (
+    BackendLoadError,
     CorruptFileError,
     MissingExtraError,
     UnsupportedArrayError,
@@ -437,3 +438,33 @@ def test_tensors_go_into_an_npz_and_to_disk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(round_trip({"x": Tensor(values)}, "a.npz")["x"], values)
     DiskBackend(tmp_path).save(Tensor(values), "no_suffix")
     np.testing.assert_array_equal(DiskBackend(tmp_path).load("no_suffix.tif"), values)
+
+
+class Shout:
+    """A format of another distribution: text in capitals."""
+
+    @staticmethod
+    def write(stream: Any, suffix: str, value: Any, *, times: int = 1) -> None:
+        stream.write((value.upper() * times).encode())
+
+    @staticmethod
+    def read(stream: Any, suffix: str) -> Any:
+        return stream.read().decode()
+
+
+def test_another_distribution_adds_a_format(tmp_path: Path) -> None:
+    _formats.FORMATS.register(".shout.txt", Shout)
+    _formats.FORMATS.register(".odd", object())
+    try:
+        backend = DiskBackend()
+        backend.save("hello", tmp_path / "a.shout.txt", times=2)
+        assert backend.load(tmp_path / "a.shout.txt") == "HELLOHELLO"
+        backend.save("hello", tmp_path / "a.txt")
+        assert backend.load(tmp_path / "a.txt") == "hello"
+        with pytest.raises(BackendLoadError, match="'.odd'.*no functions read and write"):
+            backend.save("hello", tmp_path / "a.odd")
+    finally:
+        _formats.FORMATS.unregister(".shout.txt")
+        _formats.FORMATS.unregister(".odd")
+    with pytest.raises(UnsupportedFormatError):
+        backend.save("hello", tmp_path / "a.odd")

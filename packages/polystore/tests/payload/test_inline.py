@@ -87,10 +87,29 @@ def test_one_machine_never_compresses_and_others_only_when_both_can() -> None:
 
 
 def test_unknown_and_missing_codecs_are_typed_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(PayloadError, match=r"unknown frame codec 'zip' \(known: none, lz4\)"):
+    with pytest.raises(PayloadError, match=r"unknown frame codec 'zip' \(known: lz4, none\)"):
         inline.codec("zip")
     monkeypatch.setattr(inline, "_made", {})
     monkeypatch.setitem(sys.modules, "lz4", None)
     monkeypatch.setitem(sys.modules, "lz4.block", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'polystore\[remote\]'"):
         inline.codec("lz4")
+
+
+def test_another_distribution_adds_a_codec_and_a_broken_one_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Theirs(inline.PlainCodec):
+        name = "theirs"
+
+    inline.CODECS.register("theirs", Theirs)
+    inline.CODECS.register("broken", "no_such_module:X")
+    try:
+        assert inline.codec_names()[-3:] == ["broken", "theirs", "none"]
+        assert inline.choose(["broken", "theirs", "none"], same_machine=False) == "theirs"
+        assert "'broken' is left out" in caplog.text
+        assert isinstance(inline.codec("theirs"), Theirs)
+    finally:
+        inline.CODECS.unregister("theirs")
+        inline.CODECS.unregister("broken")
+        inline._made.pop("theirs", None)

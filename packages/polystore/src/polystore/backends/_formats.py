@@ -7,6 +7,12 @@ A format module has two functions, both on open binary streams so that any store
 
 They raise `polystore.errors.UnsupportedFormatError` for a value the format cannot hold exactly; everything
 a reader trips over in a damaged file becomes `polystore.errors.CorruptFileError` here.
+
+Other distributions add formats by entry point: the suffix as the name, such a module (or an object with the two
+functions) as the value::
+
+    [project.entry-points."polystore.formats"]
+    ".mine" = "my_package.mine"
 """
 
 from __future__ import annotations
@@ -15,13 +21,18 @@ import inspect
 import os
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any, BinaryIO
 
-from polystore.errors import CorruptFileError, MissingExtraError, PolystoreError, UnsupportedFormatError
+from polystore.errors import (
+    BackendLoadError,
+    CorruptFileError,
+    MissingExtraError,
+    PolystoreError,
+    UnsupportedFormatError,
+)  # fmt: skip
+from polystore.registry import Registry
 
-__all__ = ["DEFAULT_IMAGE_SUFFIX", "has_suffix", "read", "suffix_of", "write"]
+__all__ = ["DEFAULT_IMAGE_SUFFIX", "FORMATS", "has_suffix", "read", "suffix_of", "write"]
 
 DEFAULT_IMAGE_SUFFIX = ".tif"
 """What an image saved on disk under a name without a suffix gets."""
@@ -34,12 +45,20 @@ _MODULES = {
     ".csv": "_text", ".tsv": "_text", ".json": "_text", ".txt": "_text",
 }  # fmt: skip
 
-_EXTRAS = {"PIL": "png", "imagecodecs": "tiff", "roifile": "roi"}
+_EXTRAS = {"_pillow": "png", "_roi": "roi"}
+
+FORMATS: Registry[Any] = Registry(
+    "file format",
+    group="polystore.formats",
+    builtins={suffix: f"polystore.backends.{module}" for suffix, module in _MODULES.items()},
+    extras={suffix: _EXTRAS[module] for suffix, module in _MODULES.items() if module in _EXTRAS},
+)
+"""Format modules by suffix."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    module: ModuleType
+    module: Any
     read_options: frozenset[str]
     write_options: frozenset[str]
 
@@ -58,10 +77,10 @@ def suffix_of(path: str) -> str:
         There is no format for it; the text lists the known ones.
     """
     name = os.path.basename(path).lower()
-    for suffix in _MODULES:  # the longer ones stand first
+    for suffix in _longest_first(FORMATS.version):
         if name.endswith(suffix) and len(name) > len(suffix):
             return suffix
-    known = ", ".join(sorted(_MODULES))
+    known = ", ".join(FORMATS.names())
     raise UnsupportedFormatError(f"no format for {path!r}: its suffix is none of {known}")
 
 
@@ -78,7 +97,7 @@ def write(stream: BinaryIO, path: str, value: Any, **options: Any) -> None:
         The format needs an optional dependency.
     """
     suffix = suffix_of(path)
-    chosen = _format(_MODULES[suffix])
+    chosen = _format(suffix, FORMATS.version)
     _check_options(path, options, chosen.write_options)
     try:
         chosen.module.write(stream, suffix, value, **options)
@@ -99,7 +118,7 @@ def read(stream: BinaryIO, path: str, **options: Any) -> Any:
         The format needs an optional dependency.
     """
     suffix = suffix_of(path)
-    chosen = _format(_MODULES[suffix])
+    chosen = _format(suffix, FORMATS.version)
     _check_options(path, options, chosen.read_options)
     try:
         return chosen.module.read(stream, suffix, **options)
@@ -124,15 +143,18 @@ def _check_options(path: str, options: dict[str, Any], known: frozenset[str]) ->
 
 
 @cache
-def _format(module: str) -> _Format:
+def _longest_first(version: int) -> tuple[str, ...]:
+    return tuple(sorted(FORMATS.names(), key=len, reverse=True))
+
+
+@cache
+def _format(suffix: str, version: int) -> _Format:
+    loaded = FORMATS.get(suffix)
     try:
-        loaded = import_module(f"polystore.backends.{module}")
-    except ModuleNotFoundError as exc:
-        extra = _EXTRAS.get((exc.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        raise MissingExtraError(f"this format needs {exc.name}: pip install 'polystore[{extra}]'") from exc
-    return _Format(loaded, _keywords(loaded.read), _keywords(loaded.write))
+        return _Format(loaded, _keywords(loaded.read), _keywords(loaded.write))
+    except (AttributeError, TypeError) as exc:
+        target = FORMATS.plugin(suffix).target
+        raise BackendLoadError(f"file format {suffix!r} ({target}) has no functions read and write") from exc
 
 
 def _keywords(function: Any) -> frozenset[str]:
