@@ -164,10 +164,14 @@ def test_a_distribution_its_installer_has_finished_is_not_looked_at_each_time(
 ) -> None:
     install(site, "installed", None, installer="pip")
     install(site, "made_by_hand", None)
+    install(site, "plugin", {"one": "ps:X"}, installer="pip")
+    scripts = install(site, "scripts", {}, installer="pip") / "entry_points.txt"
+    scripts.write_text("[console_scripts]\nrun = ps:main\n")
     names()
     record = read()[str(site)]
-    assert record.finished == ["installed-1.0.dist-info"]
+    assert record.finished == ["installed-1.0.dist-info", "scripts-1.0.dist-info"]
     assert record.silent == ["made_by_hand-1.0.dist-info"]
+    assert record.declaring == ["plugin-1.0.dist-info"]
 
 
 def test_without_mtimes_only_the_folders_are_compared(cache: Path, site: Path) -> None:
@@ -430,6 +434,7 @@ def test_any_sequence_of_changes_is_right_at_the_next_look(
     site = folder / "site"
     site.mkdir()
     installed: dict[str, tuple[int, Path]] = {}
+    had_plugins: dict[Path, bool] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "xdg"))
         patch.setattr(_scan, "SETTLED", 0.02)  # this file system's clock ticks every 0.01 s
@@ -443,9 +448,11 @@ def test_any_sequence_of_changes_is_right_at_the_next_look(
                 version += what == "upgrade"
                 made = install(site, name, entries or None, f"{version}.0", "pip" if by_pip else "")
                 installed[name] = version, made
+                had_plugins[made] = bool(entries)
             elif what == "edit" and name in installed:
                 lines = [f"[{GROUP}]", *(f"{key} = {value}" for key, value in entries.items())]
-                if (info / "entry_points.txt").exists() or not (info / "INSTALLER").exists():
+                if had_plugins.get(info) or not (info / "INSTALLER").exists():
+                    had_plugins[info] = True
                     (info / "entry_points.txt").write_text("\n".join(lines))
             elif what == "strip" and name in installed:
                 (info / "entry_points.txt").unlink(missing_ok=True)

@@ -29,7 +29,7 @@ __all__ = [
     "max_age", "read", "records", "stamp", "stamp_of_all", "version_of",
 ]  # fmt: skip
 
-FORMAT = "polystore entry points 3"
+FORMAT = "polystore entry points 4"
 
 ENTRY_POINTS = "entry_points.txt"
 
@@ -64,7 +64,8 @@ class Record:
     silent
         Those that hold none and might get some.
     finished
-        Those that hold none and are as their installer left them: it replaces them as a whole.
+        Those without plugins that are as their installer left them: it replaces them as a whole, so they are
+        not looked at.
     entries
         A line for each group, each beginning with a newline: the group, then `ENTRY` fields per entry point.
     """
@@ -230,9 +231,7 @@ def cache_dir() -> str:
         if sys.platform == "win32":
             folder = os.environ.get("LOCALAPPDATA", "")
         else:
-            folder = os.path.expanduser(
-                "~/Library/Caches" if sys.platform == "darwin" else "~/.cache",
-            )
+            folder = os.path.expanduser("~/Library/Caches" if sys.platform == "darwin" else "~/.cache")
     return os.path.join(folder, "openhcs") if os.path.isabs(folder) else ""
 
 

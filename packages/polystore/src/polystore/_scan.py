@@ -102,30 +102,37 @@ def scan(folder: str, now: str, started: float, old: Record | None = None) -> tu
     times: dict[str, int] = {}
     silent: list[str] = []
     finished: list[str] = []
-    newest: dict[str, str] = {}
+    newest: dict[str, tuple[int, list[list[str]]]] = {}
     for info, name in _distributions(folder):
         path = os.path.join(folder, info)
         try:
-            times[info] = int(stamp(os.path.join(path, ENTRY_POINTS)))
+            changed = int(stamp(os.path.join(path, ENTRY_POINTS)))
         except OSError:
-            (silent if info in suspects or not _is_finished(path) else finished).append(info)
-            continue
+            changed = 0
+        plugins = [fields for fields in _entries(path, name) if fields[0] not in SCRIPTS] if changed else []
         # Two of one name in one folder: one was not removed when the other came.
-        if name not in newest or times[newest[name]] < times[info]:
-            newest[name] = info
-    found = [fields for name, info in newest.items() for fields in _entries(os.path.join(folder, info), name)]
+        if name not in newest or newest[name][0] < changed:
+            newest[name] = changed, plugins
+        if not plugins and info not in suspects and _is_finished(path):
+            finished.append(info)
+        elif changed:
+            times[info] = changed
+        else:
+            silent.append(info)
+    found = [fields for _, plugins in newest.values() for fields in plugins]
     if os.path.isfile(folder):
-        found = _entries_of_zip(folder)
+        found = [fields for fields in _entries_of_zip(folder) if fields[0] not in SCRIPTS]
     total = str(sum(times.values()))
     record = Record(folder, now, int(started), total, list(times), silent, finished, _lines(found))
-    return record, max([int(now), *times.values()]) / 1e9
+    return record, max([int(now), *(changed for changed, _ in newest.values())]) / 1e9
 
 
 def _is_finished(info: str) -> bool:
     """Whether a metadata folder is as an installer left it: nothing was removed from it since.
 
-    An installer that changes a distribution makes its folder anew, which shows in the folder above. One that
-    was made, or changed, by hand may change by hand again: it is looked at every time.
+    An installer that changes a distribution makes its folder anew, which shows in the folder above, so such a
+    folder without plugins need not be looked at each time. One that was made, or changed, by hand may change
+    by hand again.
     """
     try:
         times = [os.stat(os.path.join(info, name)).st_mtime for name in os.listdir(info)]
@@ -138,7 +145,7 @@ def _is_finished(info: str) -> bool:
 def _lines(entries: list[list[str]]) -> str:
     groups: dict[str, list[str]] = {}
     for group, *fields in entries:
-        if group not in SCRIPTS and not any(mark in field for field in (group, *fields) for mark in "\t\n"):
+        if not any(mark in field for field in (group, *fields) for mark in "\t\n"):  # nobody can ask for that
             groups.setdefault(group, []).extend(fields)
     return "".join("\n" + "\t".join([group, *fields]) for group, fields in groups.items())
 
