@@ -3,8 +3,9 @@
 Everything is timed inside fresh processes that have imported polystore, as a program has by then, and in processor
 time, which a busy neighbour does not change. The cache of entry points lies in a folder of its own and is warm; the
 working directory is ``/``, which nobody changes meanwhile. ``registry.names_cold_over_python_start`` is over all that
-an interpreter that does nothing takes, as the operating system counted it, in the same round. ``registry.scan_over_ours`` is over a registry as the original documents describe it: it imports every
-module of the package and collects the classes in them. Colormaps are measured where napari is installed.
+an interpreter that does nothing takes, as the operating system counted it, in the same round.
+``registry.scan_over_ours`` is over a registry as the original documents describe it: it imports every module of the
+package and collects the classes in them. Colormaps are measured where napari is installed.
 """
 
 from __future__ import annotations

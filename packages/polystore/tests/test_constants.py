@@ -28,10 +28,12 @@ print(json.dumps({
 
 
 def listed(**environment: str) -> dict[str, Any]:
-    """What a fresh process says."""
+    """What a fresh process says, for a user with no configuration file but the one that is given."""
+    nowhere = {name: environment["XDG_CACHE_HOME"] for name in ("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")}
     done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, env={**os.environ, **environment}
-    )
+        [sys.executable, "-c", CODE], capture_output=True, text=True,
+        env={**os.environ, **nowhere, **environment},
+    )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr.splitlines()[-1])
     return dict(json.loads(done.stdout))
@@ -73,7 +75,7 @@ def test_a_component_is_added_by_the_environment(tmp_path: Path) -> None:
 def test_a_component_is_added_by_the_configuration_file_and_the_cache_saves_reading_it(
     tmp_path: Path,
 ) -> None:
-    config = tmp_path / "config.toml"
+    config = tmp_path / "mine.toml"
     config.write_text('[components]\nadded = ["laser"]\n')
     environment = {"XDG_CACHE_HOME": str(tmp_path), "OPENHCS_CONFIG": str(config)}
     first = listed(**environment)
