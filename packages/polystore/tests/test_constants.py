@@ -29,10 +29,10 @@ print(json.dumps({
 
 def listed(**environment: str) -> dict[str, Any]:
     """What a fresh process says, for a user with no configuration file but the one that is given."""
-    nowhere = {name: environment["XDG_CACHE_HOME"] for name in ("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")}
+    nowhere = dict.fromkeys(("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"), environment["XDG_CACHE_HOME"])
     done = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True,
-        env={**os.environ, **nowhere, **environment},
+        env={**os.environ, "OPENHCS_CONFIG": "", **nowhere, **environment},
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr.splitlines()[-1])
