@@ -16,6 +16,7 @@ GROUPS = {
     "protocol": "benchmarks.protocol",
     "napari": "benchmarks.napari_group",
     "registry": "benchmarks.registry_group",
+    "storage": "benchmarks.storage_group",
 }
 """Every group's name and its module, which has ``run(options) -> list[Row]``."""
 

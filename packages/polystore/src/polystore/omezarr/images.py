@@ -118,7 +118,7 @@ def prepare(
         found = []
 
         def change(group: Group, is_new: bool) -> bool:
-            found[:] = _extend(tree, context, group, requests, is_new=is_new)
+            found[:] = _extend(tree, context, group, requests)
             return True
 
         changed = change_group(tree, context.format, change)
@@ -220,14 +220,9 @@ def name_at(series: Series, index: Index) -> str:
 
 
 def _extend(
-    tree: Tree, context: Context, group: Group, requests: Sequence[Request], *, is_new: bool
+    tree: Tree, context: Context, group: Group, requests: Sequence[Request]
 ) -> list[tuple[Series, Index] | PolystoreError]:
     first = requests[0].place
-    if not is_new and group.block is None and group.ome.get("multiscales"):
-        refusal = UnsupportedFormatError(
-            f"{tree.place} was written by other software; images cannot be added to it, only read"
-        )
-        return [refusal for _ in requests]
     key = first.key
     assert key.well is not None
     block = read_block(group.block, tree.place) or ImageBlock(str(key.well), key.field, key.acquisition)

@@ -9,7 +9,7 @@ from typing import Any
 
 from polystore._paths import natural_key
 from polystore.components import ImageKey, Value, canonical, component
-from polystore.errors import ComponentError, NotAFolderError
+from polystore.errors import ComponentError, NotAFolderError, UnsupportedFormatError
 from polystore.omezarr import images
 from polystore.omezarr.arrays import ZarrFormat
 from polystore.omezarr.blocks import ImageBlock, info_from_plain, info_to_plain, read_block
@@ -56,8 +56,20 @@ def context_of(group: Group | None, version: Version, pyramid: Pyramid, place: s
 
 
 def open_plate(tree: Tree, version: Version, pyramid: Pyramid) -> tuple[Group | None, images.Context]:
-    """A plate's group, if there is one, and what its images are made with."""
+    """A plate's group to write to, if there is one, and what its images are made with.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        Somebody else wrote it.
+    NotAFolderError
+        It is a single image.
+    """
     group = open_group(tree, 2 if version == "0.4" else 3)
+    if group is not None and group.ome.get("plate") and group.block is None:
+        raise UnsupportedFormatError(
+            f"{tree.place} was written by other software and is only read: save to a folder beside it"
+        )
     return group, context_of(group, version, pyramid, tree.place)
 
 
