@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ ENGINE: Any = os.environ.get("POLYSTORE_TEST_ZARR_ENGINE", "zarr")
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[tuple[str, str]]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
     """Files read and written, by what they are."""
     counted: Counter[tuple[str, str]] = Counter()
     read, place = PlateFolder.read, PlateFolder._place
@@ -36,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[tuple[str, str]]]
 
     monkeypatch.setattr(PlateFolder, "read", counting_read)
     monkeypatch.setattr(PlateFolder, "_place", counting_place)
-    yield counted
+    return counted
 
 
 PLANE = np.arange(64, dtype="uint16").reshape(8, 8)

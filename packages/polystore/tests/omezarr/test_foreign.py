@@ -20,6 +20,10 @@ ENGINE: Any = os.environ.get("POLYSTORE_TEST_ZARR_ENGINE", "zarr")
 # On import ome-zarr-py uses what it has deprecated itself.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Scaler.*:DeprecationWarning")
 WINDOW = {"min": 0, "max": 65535, "start": 0, "end": 3000}
+CHANNELS = [
+    {"label": "DAPI", "color": "0000FF", "window": WINDOW},
+    {"label": "GFP", "color": "00FF00", "window": WINDOW},
+]
 IMAGE: NDArray[Any] = np.random.default_rng(1).integers(1, 900, (2, 3, 40, 50)).astype("uint16")
 
 
@@ -40,7 +44,7 @@ def write_plate(path: Path, version: str) -> None:
                 storage_options={"chunks": (1, 2, 16, 50)},
                 scale_factors=(2,),
                 scale={"c": 1.0, "z": 2.0, "y": 0.5, "x": 0.25}, axes_units=dict.fromkeys("zyx", "micrometer"),
-                omero={"channels": [{"label": "DAPI", "color": "0000FF", "window": WINDOW}, {"label": "GFP", "color": "00FF00", "window": WINDOW}]},
+                omero={"channels": CHANNELS},
             )  # fmt: skip
 
 
