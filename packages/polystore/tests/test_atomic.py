@@ -30,13 +30,14 @@ def listed(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["a.tif", "a.npy"])
 def test_a_killed_writer_leaves_old_or_new(tmp_path: Path, repeats: int, name: str) -> None:
     target = tmp_path / name
     store = DiskBackend()
     store.save(np.zeros((256, 256), "uint16"), target)
     instants = random.Random(7)
-    for _ in range(repeats):
+    for _ in range(200 if repeats == 50 else repeats):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE)
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
@@ -49,6 +50,30 @@ def test_a_killed_writer_leaves_old_or_new(tmp_path: Path, repeats: int, name: s
         version = int(loaded[0, 0])
         np.testing.assert_array_equal(loaded, np.full((256, 256 + version), version))
         assert [entry.name for entry in store.scan(tmp_path)] == [name]
+        sweep(str(tmp_path))  # as the next process does that writes there
+        assert listed(tmp_path) == [name]
+
+
+@pytest.mark.timeout(900)
+def test_a_reader_sees_old_or_new(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    target = tmp_path / "a.npy"
+    store = DiskBackend()
+    store.save(np.zeros((256, 256), "uint16"), target)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"ready\n"
+    try:
+        versions = set()
+        for _ in range(100_000 if request.config.getoption("--slow") else 2_000):
+            loaded = store.load(target)
+            version = int(loaded[0, 0])
+            assert loaded.shape == (256, 256 + version)
+            assert (loaded == version).all()
+            versions.add(version)
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert len(versions) > 1
 
 
 def test_nothing_is_seen_before_the_end(tmp_path: Path) -> None:

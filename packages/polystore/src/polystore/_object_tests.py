@@ -37,12 +37,15 @@ class ObjectStoreTests(ABC):
         """Any bytes, none at all too; the newest wins."""
         for data in (b"", b"\0\xff" * 1000, b"new"):
             objects.put("a/b.json", data)
+            assert objects.holds("a/b.json")
             assert objects.get("a/b.json").data == data
 
     def test_nothing_there(self, objects: ObjectStore) -> None:
         """The error is the one built-in code expects, and names the key."""
         objects.put("a/b", b"")
+        assert not objects.holds("a")
         for key in ("nowhere.json", "a/nowhere.json", "a/b/nowhere.json"):
+            assert not objects.holds(key)
             with pytest.raises(NotFoundError, match=r"nowhere\.json"):
                 objects.get(key)
             with pytest.raises(NotFoundError, match=r"nowhere\.json"):
@@ -139,6 +142,7 @@ class ObjectStoreTests(ABC):
         """Refused by every verb."""
         for call in (
             lambda: objects.get(key),
+            lambda: objects.holds(key),
             lambda: objects.put(key, b""),
             lambda: objects.swap(key, b"", None),
             lambda: objects.update(key, lambda old: b""),

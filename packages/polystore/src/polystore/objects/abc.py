@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from polystore.abc import Entry
+from polystore.errors import NotFoundError
 
 __all__ = ["ObjectStore", "Stamped"]
 
@@ -38,6 +39,14 @@ class ObjectStore(ABC):
     @abstractmethod
     def get(self, key: str) -> Stamped:
         """The bytes under a key; `NotFoundError` when nothing is there."""
+
+    def holds(self, key: str) -> bool:
+        """Whether something is under a key; a store that need not read it for that says so faster."""
+        try:
+            self.get(key)
+        except NotFoundError:
+            return False
+        return True
 
     @abstractmethod
     def put(self, key: str, data: bytes, *, overwrite: bool = True) -> None:

@@ -125,6 +125,10 @@ class CloudObjects(ObjectStore):
         """The bytes under a key, all of one version."""
         return Stamped(*self.bucket.get(self._key(key)))
 
+    def holds(self, key: str) -> bool:
+        """Whether an object is under a key."""
+        return self.bucket.size(self._key(key)) is not None
+
     def put(self, key: str, data: bytes, *, overwrite: bool = True) -> None:
         """Store bytes, large ones in parts that become visible together."""
         full = self._key(key)

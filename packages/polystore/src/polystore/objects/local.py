@@ -61,6 +61,10 @@ class LocalObjects(ObjectStore):
             raise NotFoundError(f"cannot read {path}: a file stands where its folder would be") from exc
         return Stamped(data, _stamp(data))
 
+    def holds(self, key: str) -> bool:
+        """Whether a file is under a key."""
+        return os.path.isfile(self._path(key))
+
     def put(self, key: str, data: bytes, *, overwrite: bool = True) -> None:
         """Store bytes; the folders above are made."""
         path = self._path(key)
