@@ -46,6 +46,20 @@ class TestVersion04(ZarrContract):
     place = "plate.zarr"
 
 
+class TestS3(ZarrContract):
+    """Urls of a bucket."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, bucket: str) -> None:
+        self.url = bucket
+
+    def make_backend(self) -> ZarrBackend:
+        return ZarrBackend(engine=ENGINE, version=self.version)  # type: ignore[arg-type]
+
+    def path(self, name: str) -> str:
+        return f"{self.url}/plate.zarr/{name}"
+
+
 @pytest.mark.skipif("ENGINE == 'tensorstore'")
 def test_all_of_it_holds_with_tensorstore() -> None:
     # In a process of its own: one that has used tensorstore cannot be forked any more, and other tests fork.

@@ -145,7 +145,7 @@ class CloudBackend(StorageBackend):
 
     def scan(self, folder: StrPath) -> Iterable[Entry]:
         """What stands directly in a folder."""
-        store, key = self._where(folder)
+        store, key = self.locate(folder)
         folders, names = store.bucket.scan(key)
         if not folders and not names and not self._is_top(store, key):
             if store.bucket.size(key) is not None:
@@ -166,7 +166,7 @@ class CloudBackend(StorageBackend):
 
     def mkdir(self, path: StrPath) -> None:
         """Make a folder: its marker."""
-        store, key = self._where(path)
+        store, key = self.locate(path)
         if self._is_top(store, key):
             return
         self._check_folders(store, key)
@@ -197,7 +197,7 @@ class CloudBackend(StorageBackend):
     def copy(self, source: StrPath, target: StrPath, *, overwrite: bool = False) -> None:
         """Copy an object, or a folder with all that is in it; within a bucket the bytes do not come here."""
         kind = self.check_transfer(source, target, overwrite=overwrite)
-        (store, first), (other, second) = self._existing(source), self._where(target)
+        (store, first), (other, second) = self._existing(source), self.locate(target)
         if kind == "file":
             if _formats.has_suffix(first) and not _formats.has_suffix(second):
                 second += os.path.splitext(first)[1]
@@ -217,7 +217,7 @@ class CloudBackend(StorageBackend):
 
     def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:
         """Store bytes under exactly that path, whatever its suffix."""
-        store, key = self._where(path)
+        store, key = self.locate(path)
         self._upload(store, key, path, data, overwrite)
 
     def _read(self, store: CloudObjects, key: str, path: StrPath) -> bytes:
@@ -235,7 +235,7 @@ class CloudBackend(StorageBackend):
         self, data: Any, path: StrPath, overwrite: bool, options: dict[str, Any]
     ) -> Callable[[], None]:
         """What stores a value when it is called; the value is encoded now and may change afterwards."""
-        store, key = self._where(path)
+        store, key = self.locate(path)
         if not _names_a_file(path):
             raise NotAFileError(f"{path!s} names a folder; give the name of a file")
         if not _formats.has_suffix(key) and is_array(data):
@@ -282,7 +282,7 @@ class CloudBackend(StorageBackend):
 
     def _existing(self, path: StrPath) -> tuple[CloudObjects, str]:
         """Where a path leads, with the suffix an image got when it was saved without one."""
-        store, key = self._where(path)
+        store, key = self.locate(path)
         if key and _names_a_file(path) and not _formats.has_suffix(key) and store.bucket.size(key) is None:
             image = key + _formats.DEFAULT_IMAGE_SUFFIX
             if store.bucket.size(image) is not None:
@@ -292,7 +292,7 @@ class CloudBackend(StorageBackend):
     def _is_top(self, store: CloudObjects, key: str) -> bool:
         return not key or (self.root is not None and key == split_url(self.root)[2])
 
-    def _where(self, path: StrPath) -> tuple[CloudObjects, str]:
+    def locate(self, path: StrPath) -> tuple[CloudObjects, str]:
         """The bucket of a path and its key there.
 
         Raises

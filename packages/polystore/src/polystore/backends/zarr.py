@@ -10,9 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polystore._paths import StrPath, below, check_path, join
+from polystore._paths import StrPath, check_path, join
 from polystore.abc import Entry, Kind, StorageBackend, check_lengths
-from polystore.backends.disk import DiskBackend
 from polystore.config import Settings
 from polystore.errors import (
     AlreadyExistsError,
@@ -25,9 +24,10 @@ from polystore.errors import (
     UnsafePathError,
     UnsupportedFormatError,
 )
+from polystore.objects._place import is_url
 from polystore.omezarr import names, plates, reader, writer
 from polystore.omezarr.engines import ENGINES, Engine, EngineName, choose, engine
-from polystore.omezarr.folder import PlateFolder
+from polystore.omezarr.files import Files
 from polystore.omezarr.grouping import VERSIONS, Version, open_group
 from polystore.omezarr.names import Plain, Plane, Single
 from polystore.omezarr.pyramids import Pyramid
@@ -59,8 +59,8 @@ class ZarrBackend(StorageBackend):
     Parameters
     ----------
     root
-        None: paths are those of the file system. A folder: every path is relative to it, and one that leaves
-        it is refused.
+        None: paths are those of the file system, or urls (``s3://bucket/p.zarr/A01_s1.tif``). A folder or a
+        url: every path is relative to it, and one that leaves it is refused.
     version
         Of OME-NGFF for new plates: ``"0.5"`` (Zarr 3) or ``"0.4"`` (Zarr 2). A plate that is there keeps its
         own.
@@ -70,6 +70,8 @@ class ZarrBackend(StorageBackend):
         Whether what was saved is on the medium when `save` returns; by default ``POLYSTORE_DURABLE``.
     pyramid
         Smaller copies of planes: ``"auto"`` (for planes over 2048 pixels), True or False.
+    options
+        How to reach a bucket, as of `polystore.objects.CloudObjects`: ``endpoint=``, ``profile=``.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class ZarrBackend(StorageBackend):
         engine: EngineName = "auto",
         durable: bool | None = None,
         pyramid: Pyramid = "auto",
+        **options: Any,
     ) -> None:
         if version not in VERSIONS:
             raise UnsupportedFormatError(
@@ -87,12 +90,13 @@ class ZarrBackend(StorageBackend):
             )
         if engine not in ENGINES:
             raise UnsupportedFormatError(f"unknown engine {engine!r} (known: {', '.join(ENGINES)})")
-        self.root = None if root is None else os.path.abspath(check_path(root))
+        text = None if root is None else check_path(root)
+        self.root = text if text is None or is_url(text) else os.path.abspath(text)
         self.version: Version = version
         self.engine: EngineName = engine
         self.durable = Settings.from_env().durable if durable is None else durable
         self.pyramid: Pyramid = pyramid
-        self._files = DiskBackend(self.root, durable=self.durable)
+        self._files = Files(self.root, durable=self.durable, options=options)
 
     def __repr__(self) -> str:
         return (
@@ -400,14 +404,11 @@ class ZarrBackend(StorageBackend):
         return writer.Settings(self._engine(), self.version, self.pyramid)
 
     def _tree(self, path: str) -> Tree:
-        if self.root is None:
-            return Tree(PlateFolder(os.path.abspath(path), durable=self.durable, contained=False), "", path)
-        real = below(self.root, path)  # also images.zarr and the like may be links
-        return Tree(PlateFolder(real, durable=self.durable, contained=True), "", path)
+        return self._files.tree(path)
 
     def _check(self, path: StrPath) -> None:
         """Refuse a path that leaves the root, or is none, before anything is touched."""
-        self._files._real(path)
+        self._files.check(path)
 
     def _locate(self, path: StrPath, kind: str = "image") -> names.Place:
         self._check(path)

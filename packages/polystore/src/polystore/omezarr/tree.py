@@ -92,10 +92,7 @@ class Tree:
 
     def holds(self, name: str) -> bool:
         """Whether there are bytes under a name."""
-        if isinstance(self.store, PlateFolder):
-            return self.store.holds(self.key(name))
-        folder, _, last = name.rpartition("/")
-        return any(entry.name == last and not entry.is_folder for entry in self.at(folder).entries())
+        return self.store.holds(self.key(name))
 
     def entries(self) -> list[Entry]:
         """What stands directly in this part; nothing when there is no such part."""
