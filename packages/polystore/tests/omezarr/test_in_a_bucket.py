@@ -15,7 +15,7 @@ import zarr
 
 from polystore import FileManager
 from polystore.backends.zarr import ZarrBackend
-from polystore.errors import StorageError, UnsafePathError
+from polystore.errors import BatchError, StorageError, UnsafePathError
 from polystore.objects import CloudObjects, LocalObjects
 from polystore.plate import ChannelInfo, PlateInfo
 
@@ -143,3 +143,14 @@ def test_a_root_is_not_left(bucket: str) -> None:
 def test_options_are_for_buckets(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="endpoint"):
         ZarrBackend(tmp_path, endpoint="http://127.0.0.1:9000")
+
+
+def test_a_batch_is_loaded_in_order_and_says_what_is_missing(bucket: str) -> None:
+    store = ZarrBackend(bucket)
+    planes = [np.full((8, 8), number, "uint16") for number in range(24)]
+    paths = [f"p.zarr/{well}_s001_w{w}.tif" for well in WELLS for w in (1, 2, 3)]
+    store.save_batch(planes, paths)
+    assert [int(plane[0, 0]) for plane in store.load_batch(paths)] == list(range(24))
+    with pytest.raises(BatchError) as caught:
+        store.load_batch([*paths[:5], "p.zarr/A01_s009_w1.tif", *paths[5:]])
+    assert caught.value.index == 5

@@ -15,6 +15,7 @@ from polystore._locks import ForkSafeLock
 from polystore._paths import StrPath, check_key, check_path
 from polystore.abc import Entry, Kind, StorageBackend, _batch_error, check_lengths
 from polystore.backends import _formats
+from polystore.backends._at_once import THREADS, load_at_once
 from polystore.errors import (
     AlreadyExistsError,
     NotAFileError,
@@ -33,8 +34,7 @@ __all__ = ["CloudBackend"]
 _MARKER = ".polystore-folder"
 """The object that makes a folder of a prefix nothing else is below. Listings leave it out."""
 
-_THREADS = 8
-_AT_ONCE = 2 * _THREADS
+_AT_ONCE = 2 * THREADS
 _PAGE = 1000
 _MOST_FOLDERS = 10_000
 
@@ -87,18 +87,7 @@ class CloudBackend(StorageBackend):
 
     def load_batch(self, paths: Sequence[StrPath], **options: Any) -> list[Any]:
         """The values of several paths, in order, several on their way at once."""
-        values: list[Any] = []
-        with ThreadPoolExecutor(_THREADS) as pool:
-            coming: deque[Future[Any]] = deque()
-            for index in range(len(paths)):
-                while len(coming) + index < min(len(paths), index + _AT_ONCE):
-                    coming.append(pool.submit(self.load, paths[index + len(coming)], **options))
-                try:
-                    values.append(coming.popleft().result())
-                except (PolystoreError, OSError) as exc:
-                    pool.shutdown(cancel_futures=True)
-                    raise _batch_error("load", index, len(paths), paths[index], exc) from exc
-        return values
+        return load_at_once(self.load, paths, options)
 
     def save(self, data: Any, path: StrPath, *, overwrite: bool = True, **options: Any) -> None:
         """Write a value in the format of the path's suffix; options are the format's (``compression=`` of TIFF)."""
@@ -126,7 +115,7 @@ class CloudBackend(StorageBackend):
                         raise exc
                     problems[index] = exc
 
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             for index, (value, path) in enumerate(zip(data_list, file_paths, strict=True)):
                 finish(_AT_ONCE - 1)
                 if problems:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polystore._paths import StrPath, check_path, join
 from polystore.abc import Entry, Kind, StorageBackend, check_lengths
+from polystore.backends._at_once import load_at_once
 from polystore.config import Settings
 from polystore.errors import (
     AlreadyExistsError,
@@ -134,6 +135,12 @@ class ZarrBackend(StorageBackend):
                 raise NotFoundError(f"nothing is at {path!s}")
         self._refuse_internal(path)
         return self._files.load(path, **options)
+
+    def load_batch(self, paths: Sequence[StrPath], **options: Any) -> list[Any]:
+        """The values of several paths, in order; from a bucket several are on their way at once."""
+        if any(self._files.is_far(path) for path in paths):
+            return load_at_once(self.load, paths, options)
+        return super().load_batch(paths, **options)
 
     def kind(self, path: StrPath) -> Kind | None:
         """``"file"``, ``"folder"`` or None. The groups of rows, wells and fields are no folders."""

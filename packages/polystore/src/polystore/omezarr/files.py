@@ -47,7 +47,7 @@ class Files:
 
     def tree(self, path: str) -> Tree:
         """The plate at a path, as keys and bytes."""
-        if self._is_cloud(path):
+        if self.is_far(path):
             store, key = self._cloud.locate(path)
             return Tree(store, key, path)
         if self._root is None:
@@ -55,9 +55,13 @@ class Files:
         real = below(self._root, path)  # also images.zarr and the like may be links
         return Tree(PlateFolder(real, durable=self._durable, contained=True), "", path)
 
+    def is_far(self, path: StrPath) -> bool:
+        """Whether a path is in a bucket."""
+        return self._in_cloud or (self._root is None and is_url(check_path(path)))
+
     def check(self, path: StrPath) -> None:
         """Refuse a path that leaves the root, or is none, before anything is touched."""
-        if self._is_cloud(path):
+        if self.is_far(path):
             self._cloud.locate(path)
         else:
             self._disk._real(path)
@@ -98,7 +102,4 @@ class Files:
             second.write_bytes(stream.read(), target, overwrite=overwrite)
 
     def _at(self, path: StrPath) -> Any:
-        return self._cloud if self._is_cloud(path) else self._disk
-
-    def _is_cloud(self, path: StrPath) -> bool:
-        return self._in_cloud or (self._root is None and is_url(check_path(path)))
+        return self._cloud if self.is_far(path) else self._disk
