@@ -2,6 +2,8 @@
 
 One at a time, because a real server decides a conditional write in one step, and moto looks and writes in two.
 
+With two arguments, a certificate and its key, it speaks TLS.
+
 ``POST /-/faults`` with ``{"kind": "500", "times": 3, "method": "PUT"}`` makes the next such requests fail:
 
 * ``"500"``, ``"503"``, ``"409"``  answered so, nothing is done
@@ -73,7 +75,10 @@ def application(environ: dict[str, Any], start: Any) -> Any:
 
 
 if __name__ == "__main__":
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    certificate = tuple(sys.argv[1:3]) or None
+    server = make_server(
+        "127.0.0.1", 0, application, threaded=True, request_handler=Quiet, ssl_context=certificate
+    )
+    print(f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()  # until whoever started it ends

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import json
 import logging
 import os
@@ -289,6 +291,71 @@ def test_a_profile_names_where_keys_are(
         CloudObjects(bucket, profile="other").get("a")
     with pytest.raises(AccessError, match="profile 'empty'"):
         CloudObjects(bucket, profile="empty", endpoint=s3.url, retries=0).get("a")
+
+
+def test_no_credentials_anywhere(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine in a cloud is asked last; on any other nobody answers, and that is said as what it means."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(AccessError, match="no credentials were found.*AWS_ACCESS_KEY_ID"):
+        CloudObjects(bucket, retries=0).get("a")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for loopback that nobody has signed, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return files
+
+
+def test_a_facilitys_own_certificate(
+    s3: Any, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not trusted, and said so, until AWS_CA_BUNDLE names it."""
+    script = Path(__file__).parents[1] / "s3_server.py"
+    server = subprocess.Popen(
+        [sys.executable, script, *certificate], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        assert url.startswith("https://")
+        for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(UnreachableError, match=r"s3://safe/a.*certificate is not trusted.*AWS_CA_BUNDLE"):
+            CloudObjects("s3://safe", endpoint=url, retries=0).get("a")
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate[0]))
+        with pytest.raises(NotFoundError, match="no such bucket"):
+            CloudObjects("s3://safe", endpoint=url, retries=0).get("a")
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "nowhere.pem"))
+        with pytest.raises(StorageError, match=r"nowhere\.pem.*AWS_CA_BUNDLE"):
+            CloudObjects("s3://safe", endpoint=url).get("a")
+    finally:
+        server.communicate()
 
 
 @pytest.mark.parametrize(

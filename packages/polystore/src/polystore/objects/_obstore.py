@@ -33,6 +33,7 @@ _OVERALL = 600.0
 """Seconds one request may take however busy it is: a part of a large object on a slow line."""
 
 _STATUS = re.compile(r"status code: (\d{3})")
+_KEYS_OF_A_CLOUD_MACHINE = re.compile(r"/latest/(api/token|meta-data)|/metadata/identity|computeMetadata")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _CREDENTIAL_CODES = frozenset(
     "AccessDenied AuthenticationFailed ExpiredToken ExpiredTokenException InvalidAccessKeyId InvalidToken "
@@ -53,7 +54,7 @@ class Bucket:
     def open(self, prefix: str, *, retries: int | None = None) -> Any:
         """The bucket, or what is below a prefix, as an obstore store. Holds no keys where we give them."""
         place = self._place
-        config, provider = _settings(place)
+        config, provider, authority = _settings(place)
         self._server = config.get("endpoint") or self._server
         with self._translated("open", ""):
             return from_url(
@@ -64,6 +65,7 @@ class Bucket:
                     "connect_timeout": timedelta(seconds=min(place.timeout, 10)),
                     "read_timeout": timedelta(seconds=place.timeout),
                     "timeout": timedelta(seconds=max(_OVERALL, place.timeout)),
+                    **({} if authority is None else {"root_certificate": _pem(authority)}),
                 },
                 retry_config={
                     "max_retries": place.retries if retries is None else retries,
@@ -200,6 +202,10 @@ class Bucket:
                 f"the server refuses the credentials ({said})" if said else "there are no usable credentials"
             )
             return AccessError(self._text(verb, key, reason, self._place.credentials_hint()))
+        if _KEYS_OF_A_CLOUD_MACHINE.search(text):  # asked last, when no other place has any
+            return AccessError(
+                self._text(verb, key, "no credentials were found", self._place.credentials_hint())
+            )
         if isinstance(exc, FileNotFoundError):
             return NotFoundError(self._text(verb, key, "nothing is there", ""))
         if isinstance(exc, failures.AlreadyExistsError):
@@ -216,7 +222,7 @@ class Bucket:
         reason = f"the server answered {said}" if said else _network_reason(text)
         return UnreachableError(
             self._text(
-                verb, key, f"{reason}, {self._place.retries + 1} times",
+                verb, key, f"{reason}, {_times(self._place.retries + 1)}",
                 f"check that {self._server} is up and reachable from here",
             )
         )  # fmt: skip
@@ -226,15 +232,19 @@ class Bucket:
         return f"cannot {verb} {where}: {reason}" + (f"; {hint}" if hint else "")
 
 
-def _settings(place: Place) -> tuple[dict[str, Any], Callable[[], Any] | None]:
-    """What obstore is told beyond the url. It reads the environment by itself where we are silent."""
+def _settings(place: Place) -> tuple[dict[str, Any], Callable[[], Any] | None, str | None]:
+    """What obstore is told beyond the url, who has the keys, and the file of a certificate authority.
+
+    It reads the environment by itself where we are silent.
+    """
     config = dict(place.options)
+    authority = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or None
     if place.scheme != "s3":
         if place.endpoint:
             config["endpoint"] = place.endpoint
         if place.anonymous:
             config["skip_signature"] = True
-        return config, None
+        return config, None, authority
     environ = os.environ
     name = place.profile or ("" if environ.get("AWS_ACCESS_KEY_ID") else environ.get("AWS_PROFILE", ""))
     profile = AwsProfile(name) if name and not place.anonymous else None
@@ -257,7 +267,21 @@ def _settings(place: Place) -> tuple[dict[str, Any], Callable[[], Any] | None]:
     )
     if place.anonymous:
         config["skip_signature"] = True
-    return config, profile
+    return config, profile, os.environ.get("AWS_CA_BUNDLE") or values.get("ca_bundle") or authority
+
+
+def _pem(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as exc:
+        raise StorageError(
+            f"cannot read the certificates in {path}: {exc.strerror}; check AWS_CA_BUNDLE", errno=exc.errno
+        ) from exc
+
+
+def _times(count: int) -> str:
+    return "asked once" if count == 1 else f"{count} times"
 
 
 def _stamp(meta: Any) -> str:
@@ -279,6 +303,8 @@ def _is_network(text: str) -> bool:
 def _network_reason(text: str) -> str:
     if "Timeout" in text or "timed out" in text or "TimedOut" in text:
         return "the server did not answer in time"
+    if "certificate" in text.lower():
+        return "its certificate is not trusted here (AWS_CA_BUNDLE names the file of your own authority)"
     if "Connect" in text or "dns error" in text:
         return "no connection to the server"
     return "the connection broke"
