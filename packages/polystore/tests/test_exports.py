@@ -12,7 +12,7 @@ EXPECTED = [
     "ROI", "Backend", "BackendNotFoundError", "Component", "DataSink", "DataSource", "DimensionMode", "DisplaySpec",
     "FileManager", "ImageKey", "ImageReceiver", "ImageSender", "MissingExtraError", "PolystoreError",
     "StorageBackend", "StreamingBackend", "VFSConfig", "VirtualBackend", "__version__", "available_backends",
-    "get_backend", "parse_filename", "parse_path", "project_layers", "register_backend",
+    "get_backend", "open_plate", "parse_filename", "parse_path", "project_layers", "register_backend",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from polystore.constants import Backend
     from polystore.errors import BackendNotFoundError, MissingExtraError, PolystoreError
     from polystore.filemanager import FileManager
-    from polystore.microscopes import parse_filename, parse_path
+    from polystore.microscopes import open_plate, parse_filename, parse_path
     from polystore.projection import DimensionMode, DisplaySpec, project_layers
     from polystore.rois import ROI
     from polystore.streaming import ImageReceiver, ImageSender
@@ -46,6 +46,7 @@ _HOMES = {
     "VirtualBackend": "abc",
     "available_backends": "backends",
     "get_backend": "backends",
+    "open_plate": "microscopes",
     "parse_filename": "microscopes",
     "parse_path": "microscopes",
     "project_layers": "projection",
@@ -74,6 +75,7 @@ __all__ = [
     "__version__",
     "available_backends",
     "get_backend",
+    "open_plate",
     "parse_filename",
     "parse_path",
     "project_layers",

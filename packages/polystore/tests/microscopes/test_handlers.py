@@ -220,3 +220,14 @@ def test_a_plate_in_memory(tmp_path: Path) -> None:
     files.save(np.zeros((2, 2), "u2"), "/m/P_A01_s1_w1.tif", "memory")
     assert open_plate("/m", files, microscope="imagexpress").backend == "memory"
     files.delete("/m", "memory", recursive=True)
+
+
+def test_the_example_of_the_docs(tmp_path: Path, cleanup: list[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "microscopes.md").read_text(encoding="utf-8")
+    example = page.partition("## A microscope of your own")[2].partition("```python\n")[2].partition("```")[0]
+    exec(compile(example, "microscopes.md", "exec"), {"__name__": "example"})
+    cleanup.append("my_microscope")
+    for name in ("B03-1-DAPI.tif", "B03-2-DAPI.tif", "notes.txt"):
+        (tmp_path / name).touch()
+    plate = open_plate(tmp_path)
+    assert (plate.microscope, plate.fields, plate.channels) == ("my_microscope", (1, 2), ("DAPI",))
