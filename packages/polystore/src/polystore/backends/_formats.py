@@ -42,6 +42,7 @@ _MODULES = {
     ".npy": "_numpy", ".npz": "_numpy",
     ".png": "_pillow", ".jpg": "_pillow", ".jpeg": "_pillow",
     ".rois.json": "_regions", ".geojson": "_geojson", ".roi": "_roi", ".zip": "_roi",
+    ".c01": "_dib", ".dib": "_dib",
     ".csv": "_text", ".tsv": "_text", ".json": "_text", ".txt": "_text",
 }  # fmt: skip
 

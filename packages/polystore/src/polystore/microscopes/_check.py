@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
+from polystore.backends import _dib
 from polystore.filemanager import FileManager
-from polystore.microscopes._cellomics import read_pixel_size
 from polystore.microscopes._files import PlateFiles
 from polystore.microscopes._tiff_header import read_header
 from polystore.plate import PlateIndex, PlateNote
@@ -20,8 +20,8 @@ WORKERS = 8
 _READERS: dict[str, Callable[[BinaryIO, str], object]] = {
     ".tif": read_header,
     ".tiff": read_header,
-    ".c01": read_pixel_size,
-    ".dib": read_pixel_size,
+    ".c01": _dib.read_header,
+    ".dib": _dib.read_header,
 }
 
 
