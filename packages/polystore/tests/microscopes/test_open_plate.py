@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,27 @@ def test_two_files_for_one_plane_are_both_named(tmp_path: Path) -> None:
     assert note.paths == (f"P_A01_s1_w1{OTHER}.tif", f"P_A01_s1_w1{UUID}.tif")
 
 
+def test_very_many_double_files_are_told_and_not_compared(
+    tmp_path: Path, files: FileManager, disk: Any
+) -> None:
+    touch(tmp_path, *(f"P_A01_s{site}_w1{uuid}.tif" for site in range(1, 301) for uuid in (UUID, OTHER)))
+    plate = open_plate(tmp_path, files)
+    assert len(plate) == 300
+    assert all(OTHER in plane.path for plane in plate)
+    assert kinds(plate)["duplicate"] == 257
+    assert "several files for 300 planes" in plate.notes[256].text
+    assert sum(disk.opened.values()) <= 3
+
+
+def test_a_folder_of_a_whole_screen_is_told_at_once(tmp_path: Path, files: FileManager, disk: Any) -> None:
+    touch(tmp_path, *(f"P{number:02d}/P{number:02d}_A01_s1_w1.tif" for number in range(30)))
+    with pytest.raises(
+        UnsupportedFormatError, match=r"holds more than 5 plates: P00 \(P00/P00_A01_s1_w1.tif\), P01"
+    ):
+        open_plate(tmp_path, files)
+    assert len(disk.listed) < 30
+
+
 def test_a_plate_taken_twice_has_two_acquisitions(tmp_path: Path) -> None:
     touch(tmp_path, f"P/2024-01-01/11/P_A01_s1_w1{UUID}.tif", f"P/2024-01-02/12/P_A01_s1_w1{OTHER}.tif")
     plate = open_plate(tmp_path)
@@ -71,6 +93,7 @@ def test_other_files_do_no_harm(tmp_path: Path) -> None:
     plate = open_plate(tmp_path)
     assert [plane.path for plane in plate] == ["P_A01_s1_w1.tif", "P_A01_s2_w1.tif"]
     found = {note.kind: note.paths for note in plate.notes}
+    assert found["folders"] == ("loop",)
     assert found["thumbnail"] == ("P_A01_s1_w1_thumb.tif",)
     assert found["unknown"] == ("overview.tif",)
 

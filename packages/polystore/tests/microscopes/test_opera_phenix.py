@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polystore import ImageKey
-from polystore.errors import CorruptFileError
+from polystore.errors import CorruptFileError, UnsupportedFormatError
 from polystore.microscopes import open_plate
 from polystore.microscopes._harmony import read_index
 
@@ -156,6 +156,16 @@ def test_impossible_wells(row: str) -> None:
     text = index([image(2, 3, 1, 1, 1).replace("<Row>2", f"<Row>{row}")])
     with pytest.raises(CorruptFileError, match="line 4"):
         read_index(io.BytesIO(text.encode()), "Index.xml")
+
+
+def test_two_plates_are_refused(tmp_path: Path) -> None:
+    for number in (1, 2):
+        folder = with_images(tmp_path / f"P{number}" / "Images")
+        version_7(folder)
+        path = folder / "Index.xml"
+        path.write_text(path.read_text(encoding="utf-8").replace("P0815", f"P{number}"), encoding="utf-8")
+    with pytest.raises(UnsupportedFormatError, match=r"holds 2 plates: P1 \(P1/Images/Index.xml\), P2 "):
+        open_plate(tmp_path)
 
 
 def test_two_measurements_of_one_plate(tmp_path: Path) -> None:

@@ -89,6 +89,10 @@ class PlateFiles:
         known = self._folders.get(path)
         if known is None:
             entries = self._entries(path)
+            links = [relative(path, entry.name) for entry in entries if entry.is_folder and entry.is_link]
+            if links:
+                text = f"links to folders are not followed: {', '.join(links)}; open what they point to"
+                self.notes.append(PlateNote("folders", text, tuple(links)))
             folders = [entry.name for entry in entries if entry.is_folder and not entry.is_link]
             files = [entry.name for entry in entries if not entry.is_folder]
             known = self._folders[path] = Folder(

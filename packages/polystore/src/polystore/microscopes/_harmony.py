@@ -14,7 +14,7 @@ from polystore.microscopes._steps import Steps
 from polystore.microscopes._xml import Record, read_records
 from polystore.plate import ChannelInfo, PlateInfo
 
-__all__ = ["expected_keys", "listed", "read_info"]
+__all__ = ["expected_keys", "listed", "plates", "read_info"]
 
 NAMES = ("index.idx.xml", "index.xml")
 """What the file is called, in lower case."""
@@ -77,6 +77,16 @@ def read_index(stream: BinaryIO, path: str) -> Index:
 
     read_records(stream, path, ("Image", "Entry", "Plate", "InstrumentType"), take)
     return index
+
+
+def plates(files: PlateFiles) -> dict[str, str]:
+    """The plates the index files are of, each with the path of one of them."""
+    found: dict[str, str] = {}
+    for path, index in _indexes(files):
+        name = index.plate.get("PlateID") or index.plate.get("Name")
+        if name is not None:
+            found.setdefault(name, path)
+    return found
 
 
 def listed(files: PlateFiles) -> dict[str, ImageKey]:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from polystore.microscopes._files import PlateFiles
     from polystore.microscopes.microscope_base import MicroscopeHandler
 
-__all__ = ["Found", "complete_grid", "note_many", "planes_by_name", "settle"]
+__all__ = ["Found", "complete_grid", "note_many", "planes_by_name", "settle", "several_plates"]
 
 Found: TypeAlias = Mapping[str, Sequence[tuple[ImageKey, str]]]
 """Folder of an acquisition to its planes: key without plate, path."""
 
 SHOWN = 5
 """Paths a note carries of many."""
+
+MAX_DOUBLE = 256
+"""Planes with several files that are looked at one by one."""
 
 _IMAGES = (*IMAGE_SUFFIXES, ".c01", ".dib", ".flex")
 
@@ -66,17 +69,25 @@ def planes_by_name(
             else:
                 if parsed.key.plate is not None:
                     plates.setdefault(str(parsed.key.plate), path)
+                    if len(plates) > SHOWN:
+                        raise several_plates(files.root, plates)
                 here.append((_within(around, parsed.key), path))
         if here:
             found.setdefault(above, []).extend(here)
     if len(plates) > 1:
-        named = ", ".join(f"{plate} ({path})" for plate, path in list(plates.items())[:SHOWN])
-        raise UnsupportedFormatError(f"{files.root} holds {len(plates)} plates: {named}; open one of them")
+        raise several_plates(files.root, plates)
     files.plate_name = next(iter(plates), None)
     note_many(files, "thumbnail", "{count} thumbnails left out", left_out["thumbnail"])
     note_many(files, "derived", "{count} files made from the images left out", left_out["derived"])
     note_many(files, "unknown", "{count} images whose names are not understood left out", left_out["unknown"])
     return settle(files, handler, found)
+
+
+def several_plates(root: str, plates: Mapping[str, str]) -> UnsupportedFormatError:
+    """The error for a folder of several plates, by name and a path of each."""
+    shown = ", ".join(f"{plate} ({path})" for plate, path in list(plates.items())[:SHOWN])
+    count = str(len(plates)) if len(plates) <= SHOWN else f"more than {SHOWN}"
+    return UnsupportedFormatError(f"{root} holds {count} plates: {shown}; open one of them")
 
 
 def _within(around: ImageKey, key: ImageKey) -> ImageKey:
@@ -107,30 +118,32 @@ def settle(files: PlateFiles, handler: MicroscopeHandler, found: Found) -> list[
     """The planes of all folders, each key once.
 
     Planes that stand in several folders under the same key are several acquisitions, named after their folders.
-    Several files for one key in one folder: the handler chooses, and a note names them.
+    Several files for one key in one folder: the handler chooses, and a note names them. Where there are very many
+    (a plate taken again into the same folder) the first by name counts for all, and a note says how many.
     """
     names = files.acquisitions = _acquisitions(files, found)
     planes: list[PlaneRef] = []
+    double: list[tuple[ImageKey, list[str], int]] = []
     for folder, there in found.items():
         by_key: dict[ImageKey, list[str]] = {}
         for key, path in there:
             by_key.setdefault(key, []).append(path)
         name = names.get(folder)
         for key, paths in by_key.items():
-            if len(paths) > 1:
-                chosen = handler.choose(files, paths)
-                others = [path for path in paths if path != chosen]
-                files.notes.append(
-                    PlateNote(
-                        "duplicate",
-                        f"{len(paths)} files for {key}: {chosen} is used, not {', '.join(others)}",
-                        (chosen, *others),
-                    )
-                )
-                paths = [chosen]
             if name is not None and key.acquisition is None:
                 key = key.replace(acquisition=name)
+            if len(paths) > 1:
+                double.append((key, paths, len(planes)))
             planes.append(PlaneRef(key, paths[0]))
+    for key, paths, place in double[:MAX_DOUBLE]:
+        chosen = handler.choose(files, paths) if len(double) <= MAX_DOUBLE else paths[0]
+        others = [path for path in paths if path != chosen]
+        text = f"{len(paths)} files for {key}: {chosen} is used, not {', '.join(others)}"
+        files.notes.append(PlateNote("duplicate", text, (chosen, *others)))
+        planes[place] = PlaneRef(key, chosen)
+    if len(double) > MAX_DOUBLE:
+        text = f"several files for {len(double)} planes, the first by name is used: sort them into folders"
+        files.notes.append(PlateNote("duplicate", text))
     return planes
 
 

@@ -72,10 +72,12 @@ class OperaPhenixHandler(MicroscopeHandler):
         return self._names.parse_filename(filename)
 
     def find_planes(self, files: PlateFiles) -> list[PlaneRef]:
-        """By the index file where it lists a file, else by its name."""
-        from polystore.microscopes._harmony import listed
-        from polystore.microscopes._listing import planes_by_name
+        """By the index file where it lists a file, else by its name; `UnsupportedFormatError` for several plates."""
+        from polystore.microscopes._harmony import listed, plates
+        from polystore.microscopes._listing import planes_by_name, several_plates
 
+        if len(plates(files)) > 1:
+            raise several_plates(files.root, plates(files))
         return planes_by_name(files, self, listed(files))
 
     def expected_keys(self, files: PlateFiles, planes: Sequence[PlaneRef]) -> Sequence[ImageKey] | None:
