@@ -185,16 +185,6 @@ def test_a_plate_in_omero_by_its_number_asks_once() -> None:
 # -- what a plate holds
 
 
-def test_values_of_a_plate(real: Path) -> None:
-    handler = MICROSCOPE_HANDLERS["imagexpress"]()
-    plate = real / "1well-3C-2S-Zmix-T"
-    assert handler.get_channel_values(plate) == {1: "FITC", 2: "Cy3", 3: "Texas Red"}
-    assert handler.get_timepoint_values(str(plate)) == {1: None, 2: None}
-    assert handler.get_site_values(open_plate(plate)) == {1: None, 2: None}
-    assert handler.get_z_index_values(plate) == {}
-    assert handler.get_well_values(plate) == {"C07": None}
-
-
 def test_the_handler_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     assert find_handler(tmp_path) is None

@@ -77,33 +77,6 @@ def test_values_in_short() -> None:
     assert ranges([]) == ""
 
 
-def test_a_real_plate(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ls", str(real / "Projection-Mix"), "--check"]) == 0
-    out = capsys.readouterr().out
-    for line in (
-        "Projection-Mix   imagexpress, on disk",
-        "MetaXpress 6.5.2.351, acquired 2023-02-21 10:41:56",
-        "wells        2   E07 E08",
-        "fields       2   1, 2; in each well",
-        "z            10   1-10; 5 \u00b5m apart",
-        "planes       96   none missing",
-        "1        FITC_05    536 nm    15 ms     1-10 and one without  44",
-        "4        FITC_05-4  536 nm    15 ms     1                     4",
-        "note: 96 thumbnails left out",
-        "all 96 files are whole",
-    ):
-        assert line in out.splitlines()
-
-
-def test_json_begins_with_the_summary(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ls", str(real / "1well-3C-2S-Zmix-T"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert list(found)[:6] == ["wells", "fields", "channels", "z", "t", "planes"]
-    assert [found[name] for name in list(found)[:6]] == [["C07"], [1, 2], [1, 2, 3], [], [1, 2], 12]
-    assert (found["missing"], found["pixel_size_um"]) == ([], [13.5504, 13.5504])
-    assert [channel["name"] for channel in found["channel_info"]] == ["FITC", "Cy3", "Texas Red"]
-
-
 def plate(folder: Path) -> Path:
     for well in ("A01", "B02"):
         for site in range(1, 10):

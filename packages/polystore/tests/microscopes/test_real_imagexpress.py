@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import pickle  # noqa: TID251
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from polystore import FileManager
+from polystore._cli import main
 from polystore.errors import UnsupportedFormatError
-from polystore.microscopes import open_plate
+from polystore.microscopes import MICROSCOPE_HANDLERS, open_plate
 from polystore.plate import PlateIndex
+from polystore.plate_copy import copy_plate, plan_copy
 
 UUID = "E94C24BD-45E4-450A-9919-257C714278F7"
 OTHER = "0B37A44C-FC67-4B3A-A740-A9EACF8A8F5F"
@@ -126,3 +130,57 @@ def test_of_two_files_the_later_acquired_counts(real: Path, tmp_path: Path) -> N
     shutil.copy(early, tmp_path / f"P_A01_s1_w1{OTHER}.tif")
     shutil.copy(late, tmp_path / f"P_A01_s1_w1{UUID}.tif")
     assert [plane.path for plane in open_plate(tmp_path)] == [f"P_A01_s1_w1{UUID}.tif"]
+
+
+def test_ls(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(real / "Projection-Mix"), "--check"]) == 0
+    out = capsys.readouterr().out
+    for line in (
+        "Projection-Mix   imagexpress, on disk",
+        "MetaXpress 6.5.2.351, acquired 2023-02-21 10:41:56",
+        "wells        2   E07 E08",
+        "fields       2   1, 2; in each well",
+        "z            10   1-10; 5 \u00b5m apart",
+        "planes       96   none missing",
+        "1        FITC_05    536 nm    15 ms     1-10 and one without  44",
+        "4        FITC_05-4  536 nm    15 ms     1                     4",
+        "note: 96 thumbnails left out",
+        "all 96 files are whole",
+    ):
+        assert line in out.splitlines()
+
+
+def test_json_begins_with_the_summary(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(real / "1well-3C-2S-Zmix-T"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found)[:6] == ["wells", "fields", "channels", "z", "t", "planes"]
+    assert [found[name] for name in list(found)[:6]] == [["C07"], [1, 2], [1, 2, 3], [], [1, 2], 12]
+    assert (found["missing"], found["pixel_size_um"]) == ([], [13.5504, 13.5504])
+    assert [channel["name"] for channel in found["channel_info"]] == ["FITC", "Cy3", "Texas Red"]
+
+
+def test_values_of_a_plate(real: Path) -> None:
+    handler = MICROSCOPE_HANDLERS["imagexpress"]()
+    plate = real / "1well-3C-2S-Zmix-T"
+    assert handler.get_channel_values(plate) == {1: "FITC", 2: "Cy3", 3: "Texas Red"}
+    assert handler.get_timepoint_values(str(plate)) == {1: None, 2: None}
+    assert handler.get_site_values(open_plate(plate)) == {1: None, 2: None}
+    assert handler.get_z_index_values(plate) == {}
+    assert handler.get_well_values(plate) == {"C07": None}
+
+
+def test_both_real_plates_come_back_from_zarr(real: Path, tmp_path: Path) -> None:
+    for name in ("Projection-Mix", "1well-3C-2S-Zmix-T"):
+        source = open_plate(real / name)
+        copy_plate(plan_copy(source, str(tmp_path / f"{name}.zarr")))
+        plate = open_plate(tmp_path / f"{name}.zarr")
+        assert plate.summary() == source.summary()
+        assert set(plate.by_key) == set(source.by_key)
+        assert dict(plate.info.positions_um) == dict(source.info.positions_um)
+        files = FileManager()
+        for key, plane in source.by_key.items():
+            np.testing.assert_array_equal(
+                files.load(plate.path_of(plate.by_key[key]), "zarr"),
+                files.load(source.path_of(plane), "disk"),
+            )
+        shutil.rmtree(tmp_path / f"{name}.zarr")

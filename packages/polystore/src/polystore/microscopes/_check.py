@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from polystore.backends import _dib
+from polystore.errors import UnsupportedFormatError
 from polystore.filemanager import FileManager
-from polystore.microscopes._files import PlateFiles
+from polystore.microscopes._files import PlateFiles, SupportsOpen
 from polystore.microscopes._tiff_header import read_header
 from polystore.plate import PlateIndex, PlateNote
 
@@ -40,8 +41,18 @@ def check_plate(
         As it was opened with.
     progress
         Called with the number of files looked at and of all.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        The plate lies in a store that keeps no files, such as OME-Zarr.
     """
-    files = PlateFiles(index.root, filemanager or FileManager(), index.backend)
+    filemanager = filemanager or FileManager()
+    if not isinstance(filemanager.backend(index.backend), SupportsOpen):
+        raise UnsupportedFormatError(
+            f"{index.root} cannot be checked file by file: backend {index.backend!r} keeps images in another way"
+        )
+    files = PlateFiles(index.root, filemanager, index.backend)
     paths = list(dict.fromkeys(plane.path for plane in index))
 
     def look(path: str) -> None:
