@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from polystore.components import Component, ImageKey, Value, value_order
+from polystore.components import Component, ImageKey, Value, component, value_order
 
 __all__ = ["ChannelInfo", "PlaneRef", "PlateIndex", "PlateInfo", "PlateNote"]
 
@@ -147,7 +147,8 @@ class PlateIndex:
 
     def values(self, which: Component | str) -> tuple[Value, ...]:
         """The values one component takes in this plate, numbers first, each once; empty when it plays no part."""
-        found = {plane.key.get(which) for plane in self.planes} - {None}
+        name = component(which).value
+        found: set[Value | None] = {getattr(plane.key, name) for plane in self.planes}
         return tuple(sorted((value for value in found if value is not None), key=value_order))
 
     @cached_property

@@ -92,9 +92,31 @@ def test_missing_planes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert "planes       18   18 missing" in out
     assert out.count("missing: ") == 7
-    assert "missing: and 12 more; --missing lists them" in out
+    assert "missing: and 12 more lines; --missing has them" in out
     assert main(["ls", str(tmp_path), "--missing"]) == 0
     assert capsys.readouterr().out.count("missing: ") == 18
+
+
+def test_a_well_that_is_missing_as_a_whole_takes_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plate(tmp_path)
+    (tmp_path / "P.HTD").write_text(
+        '"HTSInfoFile", Version 1.0\n"XWells", 3\n"YWells", 2\n"WellsSelection1", TRUE, TRUE\n'
+        '"WellsSelection2", FALSE, TRUE\n'
+    )
+    assert main(["ls", str(tmp_path)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line for line in out if line.startswith("missing")] == ["missing: all 9 planes of well A02"]
+    assert "planes       18   9 missing" in out
+    assert "     1  2  3" in out, "the size is the HTD's"
+
+
+def test_colours_only_for_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(plate(tmp_path))]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    lines = plate_map(index("A01"), ASCII.coloured())
+    assert lines[1].startswith("  A  \x1b[32m#\x1b[0m  \x1b[90m.\x1b[0m")
 
 
 def test_damaged_files_fail_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polystore.components import well_name
 from polystore.plate import PlateIndex
@@ -36,6 +36,13 @@ class Marks:
             return cls("#", "+", "o", ".", "um")
         return cls()
 
+    def coloured(self) -> Marks:
+        """The same in green, yellow, red and grey, for a terminal."""
+        colours = {"full": "32", "partial": "33", "lost": "31", "empty": "90"}
+        return replace(
+            self, **{name: f"\x1b[{code}m{getattr(self, name)}\x1b[0m" for name, code in colours.items()}
+        )
+
 
 def plate_size(index: PlateIndex) -> tuple[int, int, bool] | None:
     """Rows, columns, and whether the plate's files say so (else its wells fit in); None for wells of other names."""
@@ -59,12 +66,11 @@ def plate_map(index: PlateIndex, marks: Marks) -> list[str]:
     rows, columns, _ = size
     states = _states(index, marks)
     width = 3 if columns <= 12 else 2 if columns <= 24 else 1
+    gap = " " * (width - 1)
     lines = ["   " + _numbers(columns, width)]
     for row in range(1, rows + 1):
-        cells = [
-            states.get(well_name(row, column), marks.empty).rjust(width) for column in range(1, columns + 1)
-        ]
-        lines.append(f"{well_name(row, 1)[:-2]:>3}" + "".join(cells))
+        cells = [states.get(well_name(row, column), marks.empty) for column in range(1, columns + 1)]
+        lines.append(f"{well_name(row, 1)[:-2]:>3}" + "".join(gap + cell for cell in cells))
     return lines
 
 

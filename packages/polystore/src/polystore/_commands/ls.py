@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["add", "as_json", "ranges"]
 
 SHOWN = 6
-"""Missing planes listed unless all are asked for."""
+"""Lines of what is missing, unless all are asked for."""
 
 
 def add(commands: Commands) -> None:
@@ -113,6 +114,8 @@ def _print_plate(index: PlateIndex, *, every_missing: bool) -> None:
     if info.instrument or info.acquired:
         print(", ".join(text for text in (info.instrument, _acquired(info)) if text))
     marks = Marks.for_encoding(sys.stdout.encoding)
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        marks = marks.coloured()
     lines = plate_map(index, marks)
     if lines:
         print()
@@ -216,11 +219,15 @@ def _print_channels(index: PlateIndex) -> None:
 
 
 def _print_missing(index: PlateIndex, every: bool) -> None:
-    shown = index.missing if every else index.missing[:SHOWN]
-    for key in shown:
-        print(f"missing: {key}")
-    if len(shown) < len(index.missing):
-        print(f"missing: and {len(index.missing) - len(shown):,} more; --missing lists them")
+    there = set(index.wells)
+    lost = Counter(key.well for key in index.missing if key.well not in there)
+    lines = [f"all {count:,} planes of well {well}" for well, count in lost.items()]
+    lines += [str(key) for key in index.missing if key.well in there]
+    shown = lines if every else lines[:SHOWN]
+    for line in shown:
+        print(f"missing: {line}")
+    if len(shown) < len(lines):
+        print(f"missing: and {len(lines) - len(shown):,} more lines; --missing has them")
 
 
 def ranges(values: Iterable[Value]) -> str:
