@@ -149,16 +149,15 @@ def _key(record: Record) -> ImageKey | None:
     if row is None or column is None:
         return None
     try:
-        well = well_name(row, column)
+        return ImageKey(
+            well=well_name(row, column),
+            field=record.whole("FieldIndex"),
+            channel=record.whole("Ch"),
+            z=record.whole("ZIndex"),
+            t=record.whole("TimePoint"),
+        )
     except ComponentError as exc:
         raise record.error(str(exc)) from exc
-    return ImageKey(
-        well=well,
-        field=record.whole("FieldIndex"),
-        channel=record.whole("Ch"),
-        z=record.whole("ZIndex"),
-        t=record.whole("TimePoint"),
-    )
 
 
 def _channels(records: Sequence[Record], cameras: dict[int | None, Record]) -> dict[Value, ChannelInfo]:

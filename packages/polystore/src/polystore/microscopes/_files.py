@@ -183,9 +183,12 @@ class PlateFiles:
             try:
                 with self.open(path) as stream:
                     self._read[known] = reader(stream, self.full(path))
-            except StorageError as exc:
+            except OSError as exc:  # ours, and what a drive may say in the middle of a file
                 self._read[known] = None
-                self.notes.append(PlateNote("unreadable", str(exc), (path,)))
+                text = (
+                    str(exc) if isinstance(exc, StorageError) else f"{self.full(path)} cannot be read: {exc}"
+                )
+                self.notes.append(PlateNote("unreadable", text, (path,)))
         found: T | None = self._read[known]
         return found
 

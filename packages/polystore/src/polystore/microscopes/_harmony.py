@@ -147,13 +147,13 @@ def _take_image(index: Index, record: Record) -> None:
     channel = record.whole("ChannelID")
     if row is None or column is None:
         raise record.error("it has no Row or no Col")
-    try:
-        well = well_name(row, column)
-    except ComponentError as exc:
-        raise record.error(str(exc)) from exc
     # Time points count from 0 here and from 1 in the names of the files (sk1).
     t = None if time is None else time + 1
-    key = ImageKey(None, None, well, record.whole("FieldID"), channel, record.whole("PlaneID"), t)
+    try:
+        well = well_name(row, column)
+        key = ImageKey(None, None, well, record.whole("FieldID"), channel, record.whole("PlaneID"), t)
+    except ComponentError as exc:
+        raise record.error(str(exc)) from exc
     # Of a path or an address the last part is the file.
     index.images[record.values["URL"].replace("\\", "/").rpartition("/")[2]] = key
     x, y = _scaled(record, "PositionX", _MICROMETRES), _scaled(record, "PositionY", _MICROMETRES)

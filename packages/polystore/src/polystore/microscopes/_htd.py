@@ -62,9 +62,13 @@ def read_htd(stream: BinaryIO, path: str) -> HtdFile:
             f'{path}, line 1: not an HTD file: its first line does not begin with "HTSInfoFile"'
         )
     values: dict[str, tuple[int, list[str]]] = {}
-    for number, row in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
-        if row:
-            values.setdefault(row[0], (number, [cell.strip() for cell in row[1:]]))
+    rows_of_cells = csv.reader(lines, skipinitialspace=True)
+    try:
+        for row in rows_of_cells:
+            if row:
+                values.setdefault(row[0], (rows_of_cells.line_num, [cell.strip() for cell in row[1:]]))
+    except csv.Error as exc:
+        raise CorruptFileError(f"{path}, line {rows_of_cells.line_num}: {exc}") from exc
 
     def whole(name: str) -> int | None:
         if name not in values or not values[name][1] or not values[name][1][0]:

@@ -131,7 +131,10 @@ class _Reader:
         if offset + width > self.size:
             raise _cut_off(self.path, self.size, offset + width)
         self.stream.seek(offset)
-        return self.stream.read(width)
+        found = self.stream.read(width)
+        if len(found) < width:  # it became shorter while it was read
+            raise _cut_off(self.path, offset + len(found), offset + width)
+        return found
 
 
 def _cut_off(path: str, size: int, needed: int) -> CorruptFileError:
