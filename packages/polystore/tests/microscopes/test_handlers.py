@@ -26,6 +26,7 @@ from polystore.microscopes import (
 from polystore.microscopes.filename_parser import FilenameParser
 from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
 from polystore.microscopes.omero import OMEROHandler
+from polystore.plate import PlaneRef, PlateIndex
 
 BUILT_IN = ["cellomics", "cellvoyager", "imagexpress", "omero", "openhcs", "opera_phenix"]
 
@@ -173,6 +174,8 @@ def test_a_plate_in_omero_by_its_number_asks_once() -> None:
         "wells": ["A01", "B02"], "fields": [1, 2], "channels": [0, 1, 2], "z": [0, 1], "t": [], "planes": 24
     }  # fmt: skip
     assert store.asked == 1
+    assert open_plate("/omero/plate_123", files) == plate
+    store.asked = 1
     handler = OMEROHandler(backend=store)
     assert dict(handler.get_channel_values(123)) == {0: None, 1: None, 2: None}
     assert store.asked == 2
@@ -180,6 +183,17 @@ def test_a_plate_in_omero_by_its_number_asks_once() -> None:
     assert list(handler.get_timepoint_values("/omero/plate_123")) == []
     assert list(handler.get_well_values(123)) == ["A01", "B02"]
     assert store.asked == 2, "after the first question no call is made"
+
+
+def test_a_store_that_lists_its_plates_itself_is_asked() -> None:
+    class Listing(Plates):
+        def plate(self, path: Any) -> PlateIndex:
+            return PlateIndex(str(path), "omero_local", "omero", (PlaneRef(ImageKey(well="A01"), "x"),))
+
+    files = FileManager()
+    files.mount("omero_local", Listing())
+    assert len(open_plate(5, files)) == 1
+    assert len(open_plate(5, files, microscope="omero")) == 1
 
 
 # -- what a plate holds

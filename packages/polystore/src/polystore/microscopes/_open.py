@@ -32,7 +32,7 @@ __all__ = ["SupportsPlate", "detect", "find_handler", "handlers", "open_plate", 
 
 @runtime_checkable
 class SupportsPlate(Protocol):
-    """A store that keeps plates as such and can list one by itself: OME-Zarr, a virtual workspace."""
+    """A store that keeps plates as such and can list one by itself: OME-Zarr, a virtual workspace, perhaps OMERO."""
 
     def plate(self, path: StrPath) -> PlateIndex:
         """The index of the plate at a path."""
@@ -74,7 +74,10 @@ def open_plate(
     handler = _handler(microscope) if microscope is not None else None
     chosen = backend or _backend(root, filemanager, handler)
     store = filemanager.backend(chosen)
-    if handler is None and chosen in _KEEP_PLATES and isinstance(store, SupportsPlate):
+    if handler is None and chosen == Backend.OMERO_LOCAL:
+        handler = _handler("omero")  # its names alone would be those of OpenHCS
+    by_itself = handler is None or chosen == Backend.OMERO_LOCAL
+    if by_itself and chosen in _KEEP_PLATES and isinstance(store, SupportsPlate):
         return store.plate(root)
     if isinstance(store, DataSource) and store.is_file(root):
         root = posixpath.dirname(root.replace(os.sep, "/")) or "."
@@ -146,7 +149,7 @@ def where(path: str, filemanager: FileManager) -> str:
 
 
 _OMERO = "/omero/"
-_KEEP_PLATES = (Backend.ZARR.value, Backend.VIRTUAL_WORKSPACE.value)
+_KEEP_PLATES = (Backend.ZARR.value, Backend.VIRTUAL_WORKSPACE.value, Backend.OMERO_LOCAL.value)
 _LOOKED_IN = (Backend.DISK.value, Backend.MEMORY.value)
 
 
