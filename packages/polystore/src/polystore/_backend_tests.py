@@ -51,6 +51,9 @@ class BackendTests(ABC):
     """How worker processes are made. Leave out ``"spawn"`` and ``"forkserver"`` only for a class that cannot be
     imported in a new interpreter, such as one defined in a test."""
 
+    patience: ClassVar[float] = 60
+    """Seconds a worker process may take before it counts as hanging."""
+
     names: ClassVar[tuple[str, ...]] = (
         "with space", "Zellkern \u00e4\u00f6\u00fc", "\u7ec6\u80de", "a.b.c", "100%", "%41", "#1+2=3", "it's", "[x]",
         "{y}", "-dash", "~tilde", "a&b;c", "$HOME", "UPPER", "upper", "n" * 100,
@@ -522,7 +525,7 @@ class BackendTests(ABC):
             expected += own
             processes.append(_start(method, store, known if self.shared else None, own, image))
         for process in processes:
-            _finish(process)
+            _finish(process, self.patience)
         assert len(store.list_files(self.path("work"))) == (len(expected) if self.shared else 1)
         for path in expected if self.shared else [known]:
             np.testing.assert_array_equal(store.load(path), image)
@@ -546,7 +549,7 @@ class BackendTests(ABC):
         try:
             for number in range(5):
                 own = [self.image(f"children/{number}")]
-                _finish(_start("fork", store, None, own, example_image(number)))
+                _finish(_start("fork", store, None, own, example_image(number)), self.patience)
         finally:
             done.set()
             for thread in threads:
@@ -564,8 +567,8 @@ def _start(method: str, *arguments: Any) -> Any:
     return process
 
 
-def _finish(process: Any) -> None:
-    process.join(60)
+def _finish(process: Any, patience: float) -> None:
+    process.join(patience)
     hung = process.is_alive()
     if hung:
         process.kill()

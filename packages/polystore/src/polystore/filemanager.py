@@ -353,7 +353,11 @@ class FileManager:
         """The name itself, or for ``"auto"`` the one backend that all these paths belong to."""
         if name != AUTO:
             return name
-        names = {self.backend_for(path) for path in paths}
+        # One of each folder will do: to look for each of ten thousand files would take longer than a listing.
+        some = {
+            (os.path.dirname(text := os.fspath(path)), text.lower().endswith(".zarr")): path for path in paths
+        }
+        names = {self.backend_for(path) for path in some.values()}
         if len(names) == 1:
             return names.pop()
         if not names:  # an empty batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import TextIO
 __all__ = ["ProgressBar"]
 
 WIDTH = 30
+_LEAST_WIDTH = 5
 _BETWEEN_DRAWS = 0.1
 _BETWEEN_LINES = 10.0
 
@@ -75,9 +77,11 @@ class ProgressBar:
         if not self._tty:
             self._stream.write(f"{self._label}: {counts}\n")
         else:
-            filled = int(part * WIDTH)
-            bar = "#" * filled + "-" * (WIDTH - filled)
-            self._stream.write(f"\r{self._label} [{bar}] {counts}\x1b[K")
+            room = shutil.get_terminal_size().columns - len(self._label) - len(counts) - 5
+            width = min(WIDTH, room)
+            filled = int(part * width)
+            bar = f"[{'#' * filled}{'-' * (width - filled)}] " if width >= _LEAST_WIDTH else ""
+            self._stream.write(f"\r{self._label} {bar}{counts}\x1b[K")
         self._stream.flush()
 
 
