@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -169,6 +169,13 @@ def test_another_plates_images_are_not_taken_for_this_ones(
     other = PlateIndex(plate.root, plate.backend, plate.microscope, plate.planes, PlateInfo(name="q"))
     with pytest.raises(AlreadyExistsError, match="plate 'p' and not of 'q'"):
         plan_copy(other, tmp_path / "out", filemanager=fm)
+    # Also when no name is the same: two plates in one folder would look like one.
+    planes = tuple(PlaneRef(plane.key.replace(well="H12"), plane.path) for plane in plate.planes[:4])
+    other = PlateIndex(plate.root, "disk", "x", planes, PlateInfo(name="q"))
+    with pytest.raises(AlreadyExistsError, match="of plate 'p'|plate 'p' and not"):
+        plan_copy(other, tmp_path / "out", filemanager=fm)
+    DiskBackend().save("x", tmp_path / "notes" / "notes.txt")
+    assert copy(fm, plate, tmp_path / "notes").copied == 16
 
 
 def test_replacing_that_was_stopped_begins_anew(fm: FileManager, plate: PlateIndex, tmp_path: Path) -> None:
@@ -273,3 +280,25 @@ def test_stopping_it_leaves_whole_images_and_no_thread(
     copy_plate(plan, filemanager=fm)
     assert verify_copy(plan, filemanager=fm) == ()
     assert isinstance(fm.backend("disk"), StorageBackend)
+
+
+def test_small_fields_are_saved_together_and_large_plates_in_parts(
+    fm: FileManager, plate: PlateIndex
+) -> None:
+    """A store writes a plate's metadata for every call, and they grow with the plate."""
+
+    class Counts(MemoryBackend):
+        batches: ClassVar[list[int]] = []
+
+        def save_batch(self, data_list: Any, file_paths: Any, **options: Any) -> None:
+            self.batches.append(len(data_list))
+            super().save_batch(data_list, file_paths, **options)
+
+    fm.mount("counts", Counts())
+    planes = tuple(
+        PlaneRef(ImageKey(well=f"A{well:03d}", field=1), plate.planes[0].path) for well in range(1, 901)
+    )
+    many = PlateIndex(plate.root, "disk", "test", planes)
+    assert copy(fm, many, "out", backend="counts").copied == 900
+    assert len(Counts.batches) < 20
+    assert max(Counts.batches) <= 64

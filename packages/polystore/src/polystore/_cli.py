@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("ls", "rois", "backends", "config", "cache", "shm")
+COMMANDS = ("ls", "cp", "rois", "backends", "config", "cache", "shm")
 """Modules of `polystore._commands`, in the order of ``--help``; each has ``add(commands)``."""
 
 

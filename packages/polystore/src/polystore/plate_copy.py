@@ -14,7 +14,7 @@ import numpy as np
 from polystore._auto import backend_for
 from polystore._paths import StrPath, check_path, join
 from polystore.abc import DataSource, StorageBackend, SupportsPlates
-from polystore.components import Component, Value, canonical
+from polystore.components import Component, ImageKey, Value, canonical
 from polystore.errors import (
     AlreadyExistsError,
     BatchError,
@@ -24,6 +24,7 @@ from polystore.errors import (
     UnsupportedFormatError,
 )
 from polystore.filemanager import FileManager
+from polystore.microscopes import parse_path
 from polystore.plate import PlaneRef, PlateIndex
 from polystore.virtual_names import numbered, virtual_name
 
@@ -171,7 +172,9 @@ def plan_copy(
         there = {path.rpartition("/")[2] for path in filemanager.list_files(target, backend)}
     names = [virtual_name(plane.key) for plane in planes]
     present = there.intersection(names)
-    replaces = bool(present) and (overwrite or _is_being_replaced(index, target, filemanager, backend))
+    known = overwrite or not any(parse_path(name) != ImageKey() for name in there)
+    replaces = overwrite if known else _is_being_replaced(index, target, filemanager, backend)
+    replaces = replaces and bool(present)
     if replaces:
         present = set()
     missing = tuple(plane for plane, name in zip(planes, names, strict=True) if name not in present)
@@ -230,7 +233,7 @@ def copy_plate(
             if batch:
                 _save(sink, plan, batch, options, tell)
 
-    total = _run(work, _fields(plan.missing), workers, progress, stop)
+    total = _run(work, _tasks(plan.missing, workers), workers, progress, stop)
     if plan.replaces:
         _record(sink, plan, replacing=False)
     return CopyReport(total.planes, plan.present, total.nbytes, tuple(total.failures))
@@ -279,7 +282,7 @@ def verify_copy(
             tell.planes += 1
             tell.nbytes += first.nbytes
 
-    return tuple(_run(work, _fields(plan.index.planes), workers, progress, stop).failures)
+    return tuple(_run(work, _tasks(plan.index.planes, workers), workers, progress, stop).failures)
 
 
 # -- inside
@@ -298,6 +301,7 @@ _Work: TypeAlias = Callable[[Sequence[PlaneRef], _Tell], None]
 _Batch: TypeAlias = list[tuple[PlaneRef, Any]]
 
 _BETWEEN_REPORTS = 0.1
+_PARTS_PER_WORKER = 8
 _OF_THE_VALUE = (UnsupportedFormatError, UnsupportedArrayError, ComponentError)
 """Errors of a store that are about one plane. All others are about the store, and end the copy."""
 
@@ -337,12 +341,24 @@ def _run(
     return _Tell(sum(tell.planes for tell in tells), sum(tell.nbytes for tell in tells), failures)
 
 
-def _fields(planes: Iterable[PlaneRef]) -> Iterator[list[PlaneRef]]:
-    """The planes of each field together: one writer for each image."""
+def _tasks(planes: Sequence[PlaneRef], workers: int) -> Iterator[list[PlaneRef]]:
+    """The planes in parts for the workers: whole fields, several where they are small.
+
+    A store writes the plate's own metadata once for each part, and these grow with the plate; each worker gets
+    some parts, so that none is left with the last long one.
+    """
     fields: dict[tuple[Value | None, Value | None], list[PlaneRef]] = {}
     for plane in planes:
         fields.setdefault((plane.key.well, plane.key.field), []).append(plane)
-    yield from fields.values()
+    size = min(BATCH_PLANES, len(planes) // (workers * _PARTS_PER_WORKER))
+    part: list[PlaneRef] = []
+    for field in fields.values():
+        if part and len(part) + len(field) > size:
+            yield part
+            part = []
+        part = part + field
+    if part:
+        yield part
 
 
 def _loaded(
@@ -431,14 +447,14 @@ def _is_being_replaced(index: PlateIndex, target: str, filemanager: FileManager,
     path = join(target, RECORD)
     if not filemanager.is_file(path, backend):
         raise AlreadyExistsError(
-            f"{target} holds images of these names that are no copy made here; choose another target, or replace "
-            "them (--overwrite)"
+            f"{target} holds images that are no copy made here; choose another target, or add to them and replace "
+            "those of the same names (--overwrite)"
         )
     found = filemanager.load(path, backend)
     record = found if isinstance(found, dict) else {}
     if record.get("plate") != _plate_name(index):
         raise AlreadyExistsError(
             f"{target} is a copy of plate {record.get('plate')!r} and not of {_plate_name(index)!r}; choose another "
-            "target, or replace it (--overwrite)"
+            "target, or add to it and replace images of the same names (--overwrite)"
         )
     return record.get("replacing") is True
