@@ -266,6 +266,22 @@ def test_a_target_that_cannot_be_written_ends_it(
     assert "polystore:" in capsys.readouterr().err
 
 
+def test_a_bucket_is_a_target_and_a_source(
+    real: Path, bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = str(real / "1well-3C-2S-Zmix-T"), f"{bucket}/plates/tidy"
+    assert main(["cp", source, target, "--verify"]) == 0
+    assert main(["cp", source, target, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.partition("compared\n")[2])["present"] == 12
+    assert open_plate(target).summary() == open_plate(source).summary()
+    workspace = create_workspace(open_plate(target), tmp_path / "workspace")
+    assert main(["cp", workspace, str(tmp_path / "back.zarr")]) == 0
+    fm = FileManager()
+    for key, path in vendor_files(Path(source)).items():
+        name = f"C07_s{key.field:03d}_w{key.channel}_t{key.t:03d}.tif"
+        np.testing.assert_array_equal(fm.load(f"{tmp_path}/back.zarr/{name}", "auto"), tifffile.imread(path))
+
+
 # -- what is asked for
 
 

@@ -55,6 +55,20 @@ def test_between_stores_of_bytes_a_file_stays_the_same_file(fm: FileManager, tmp
         assert (tmp_path / "other" / name).read_bytes() == (tmp_path / "disk" / name).read_bytes()
 
 
+def test_to_a_bucket_and_back_a_file_stays_the_same_file(
+    fm: FileManager, bucket: str, tmp_path: Path
+) -> None:
+    tree(fm, "disk")
+    fm.save(example_image(), "d/z.tif", "disk", compression="zlib", pixel_size=(0.5, 0.5))
+    fm.copy("d", f"{bucket}/d", "disk", to_backend="auto")
+    fm.move(f"{bucket}/d", "back", "cloud", to_backend="other")
+    assert not fm.exists(f"{bucket}/d", "cloud")
+    assert fm.load("back/e/c.json", "other") == {"n": 1}
+    for name in ("a.tif", "z.tif", "e/b.npy"):
+        before, after = tmp_path / "disk" / "d" / name, tmp_path / "other" / "back" / name
+        assert before.read_bytes() == after.read_bytes()
+
+
 def test_another_suffix_is_another_format(fm: FileManager) -> None:
     fm.save(example_image(), "a.tif", "disk")
     fm.copy("a.tif", "a.npy", "disk", to_backend="other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle  # noqa: TID251  # the contract is that backends travel to worker processes
 import threading
 import warnings
@@ -559,6 +560,7 @@ class BackendTests(ABC):
 
 
 def _start(method: str, *arguments: Any) -> Any:
+    arguments = (*arguments, dict(os.environ))
     process = multiprocessing.get_context(method).Process(target=visit, args=arguments)  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         # Newer interpreters warn of any fork beside threads; that this one is safe is what is tested.

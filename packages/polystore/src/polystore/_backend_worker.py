@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ from polystore.abc import StorageBackend
 __all__ = ["visit"]
 
 
-def visit(store: StorageBackend, known: str | None, own: Sequence[str], image: NDArray[Any]) -> None:
+def visit(
+    store: StorageBackend,
+    known: str | None,
+    own: Sequence[str],
+    image: NDArray[Any],
+    environ: Mapping[str, str],
+) -> None:
     """Load what the parent saved, then save and load what is this process's own.
 
     Parameters
@@ -26,7 +33,11 @@ def visit(store: StorageBackend, known: str | None, own: Sequence[str], image: N
         Paths to save the image under.
     image
         The image.
+    environ
+        The parent's environment. A fork server has that of the time when it was started, which is another test's.
     """
+    os.environ.clear()
+    os.environ.update(environ)
     if known is not None:
         np.testing.assert_array_equal(store.load(known), image)
     for path in own:

@@ -269,6 +269,35 @@ def test_unfinished_files_are_not_listed(tmp_path: Path) -> None:
     assert [files for _, _, files in store.walk(".")] == [[]]
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/omero/plate_123/A01_s001.tif", "omero_local"),
+        ("/omero/plate_123", "omero_local"),
+        ("s3://bucket/a.tif", "cloud"),
+        ("gs://bucket/p.zarr/A01_s001.tif", "zarr"),
+        ("file:///tmp/a.tif", "file://"),
+    ],
+)
+def test_what_lies_elsewhere_is_refused_by_the_name_of_its_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, name: str
+) -> None:
+    """It would become a folder called "s3:" in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    store = DiskBackend()
+    for call in (
+        store.load,
+        store.list_files,
+        store.mkdir,
+        store.delete,
+        lambda p: store.save(example_image(), p),
+    ):
+        with pytest.raises(UnsafePathError, match=name):
+            call(path)
+    assert not store.exists(path)
+    assert listed(tmp_path) == []
+
+
 # -- names and formats
 
 

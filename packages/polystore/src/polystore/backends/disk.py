@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -88,6 +89,8 @@ class DiskBackend(SupportsLinks):
 
     def kind(self, path: StrPath) -> Kind | None:
         """``"file"``, ``"folder"``, or None when nothing (or a dangling link) is there."""
+        if self.root is None and _ELSEWHERE.match(check_path(path)):
+            return None
         real = self._existing(path)
         with translated("look at", path):
             if os.path.isdir(real):
@@ -203,13 +206,35 @@ class DiskBackend(SupportsLinks):
 
     def _real(self, path: StrPath) -> str:
         text = check_path(path)
-        return text if self.root is None else below(self.root, text)
+        if self.root is not None:
+            return below(self.root, text)
+        _check_is_here(text)
+        return text
 
     def _make_folders(self, folder: str) -> None:
         try:
             os.makedirs(folder or ".", exist_ok=True)
         except FileExistsError as exc:  # makedirs says so when the last one is a file
             raise NotAFolderError(f"{folder} is a file; choose another folder") from exc
+
+
+_ELSEWHERE = re.compile(
+    r"(/omero/(?:plate|screen|project|dataset)_[0-9]+(?=/|$))|([A-Za-z][A-Za-z0-9+.-]+)://"
+)
+
+
+def _check_is_here(path: str) -> None:
+    """Refuse what another backend knows: it would become a folder of that name here."""
+    match = _ELSEWHERE.match(path)
+    if match is None or (match[1] and os.path.exists(match[1])):
+        return
+    if match[1]:
+        raise UnsafePathError(f"{path} is in OMERO and not on disk: use backend='omero_local'")
+    if match[2].lower() == "file":
+        raise UnsafePathError(f"{path} is a url: give the path behind file://")
+    raise UnsafePathError(
+        f"{path} is a url and not a path on disk: use backend='cloud', or 'zarr' for a plate"
+    )
 
 
 def _place_link(source: str, target: str, overwrite: bool) -> None:
