@@ -68,6 +68,16 @@ def test_axes_may_be_given(plate: Path) -> None:
     assert FileManager().load(plate / "a.zip", backend="disk")[2].place.channel == 2
 
 
+def test_a_mask_is_split_into_its_areas(plate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(plate / "mask.npy", LABELS[1] > 0)
+    assert main(["rois", str(plate / "mask.npy"), str(plate / "a.zip")]) == 0
+    assert main(["rois", str(plate / "mask.npy"), str(plate / "b.zip"), "--split"]) == 0
+    assert [line[:21] for line in capsys.readouterr().out.splitlines()] == [
+        "1 regions of 1 labels",
+        "2 regions of 2 labels",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

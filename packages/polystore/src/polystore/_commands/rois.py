@@ -27,6 +27,7 @@ examples:
   polystore rois cells.npy cells.geojson --object-type detection
   polystore rois movie.tif movie.zip --axes tyx
   polystore rois nuclei.tif centres.zip --kind point
+  polystore rois mask.png cells.zip --split
 """
 
 
@@ -53,6 +54,11 @@ def add(commands: Commands) -> None:
         help="a letter for each axis, of t, c, z, y, x; by default what the TIFF says, else zyx, tzyx, tczyx",
     )
     rois.add_argument(
+        "--split",
+        action="store_true",
+        help="number the connected areas first: for a mask, where all objects have the same value",
+    )
+    rois.add_argument(
         "--object-type",
         metavar="TYPE",
         help="what QuPath makes of them: annotation (default), detection, cell",
@@ -64,7 +70,7 @@ def add(commands: Commands) -> None:
 def _rois(arguments: argparse.Namespace) -> None:
     from polystore.backends.disk import DiskBackend
     from polystore.errors import UnsupportedFormatError
-    from polystore.labels import labels_to_rois
+    from polystore.labels import label_connected, labels_to_rois
     from polystore.microscopes import parse_path
 
     out = arguments.out.lower()
@@ -79,6 +85,8 @@ def _rois(arguments: argparse.Namespace) -> None:
         options["object_type"] = arguments.object_type
     disk = DiskBackend()
     labels = disk.load(arguments.labels)
+    if arguments.split:
+        labels = label_connected(labels)
     axes = arguments.axes or _axes_of(arguments.labels)
     rois = labels_to_rois(labels, kind=arguments.kind, axes=axes, place=parse_path(arguments.labels))
     disk.save(rois, arguments.out, overwrite=arguments.overwrite, **options)

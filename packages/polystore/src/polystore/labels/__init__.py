@@ -7,6 +7,7 @@ image and then time in proportion to the objects' edges, whatever their number a
 
 from __future__ import annotations
 
+from polystore.labels._connect import label_connected
 from polystore.labels._edit import merge_labels, relabel_sequential
 from polystore.labels._extract import labels_to_rois
 from polystore.labels._measure import LabelTable, measure_labels
@@ -17,6 +18,7 @@ __all__ = [
     "LabelTable",
     "image_label",
     "label_colors",
+    "label_connected",
     "label_properties",
     "labels_to_rois",
     "measure_labels",
