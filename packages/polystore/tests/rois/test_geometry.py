@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from polystore.errors import RoiError
-from polystore.rois import ROI, RoiKind
-from polystore.rois._geometry import ellipse_axes, nested
+from polystore.rois import ROI, RoiKind, _nesting
+from polystore.rois._geometry import ellipse_axes
+from polystore.rois._nesting import depths, nested
 
 MASKS = hnp.arrays("bool", hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)).filter(
     lambda mask: mask.any()
@@ -247,3 +248,42 @@ def test_a_polygon_of_many_crossings_is_filled_in_parts(monkeypatch: pytest.Monk
     parts = line.to_mask((64, 64))
     monkeypatch.undo()
     np.testing.assert_array_equal(line.to_mask((64, 64)), parts)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 12)] * 4), min_size=1, max_size=8))
+def test_nesting_is_what_boxes_within_boxes_say(sizes: Any) -> None:
+    boxes: list[tuple[int, ...]] = []
+    for y, x, height, width in sizes:
+        box = (y * 3, x * 3, y * 3 + height * 5 + 1, x * 3 + width * 5 + 1)
+        if all(apart(box, other) or within(box, other) or within(other, box) for other in boxes):
+            boxes.append(box)
+    rings = [ROI("rectangle", [box[:2], box[2:]]).outlines()[0] for box in boxes]
+    deep, around = depths(rings)
+    for index, box in enumerate(boxes):
+        outer = [other for other in boxes if within(box, other)]
+        nearest = min(outer, key=lambda other: (other[2] - other[0]) * (other[3] - other[1]), default=None)
+        assert deep[index] == len(outer)
+        assert around[index] == (-1 if nearest is None else boxes.index(nearest))
+
+
+def apart(box: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return box[2] < other[0] or other[2] < box[0] or box[3] < other[1] or other[3] < box[1]
+
+
+def within(box: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return box[0] > other[0] and box[1] > other[1] and box[2] < other[2] and box[3] < other[3]
+
+
+def test_a_mask_of_very_many_holes_is_nested_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.ones((301, 301), bool)
+    mask[1::2, 1::2] = False
+    mask[100:200, 100:200] = False
+    mask[110:120, 110:120] = True
+    rings = ROI("mask", [[0, 0]], mask=mask).outlines()
+    deep, around = depths(rings)
+    assert len(rings) > 19_000
+    assert np.bincount(deep).tolist() == [1, len(rings) - 2, 1]
+    assert set(around.tolist()) == {-1, 0, around[deep == 2][0]}
+    monkeypatch.setattr(_nesting, "BLOCK", 1000)
+    for first, second in zip(depths(rings), (deep, around), strict=True):
+        np.testing.assert_array_equal(first, second)

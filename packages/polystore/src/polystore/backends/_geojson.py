@@ -18,7 +18,8 @@ from polystore.components import ImageKey
 from polystore.errors import ComponentError, CorruptFileError, RoiError, UnsupportedFormatError
 from polystore.rois import ROI, Property, RoiKind
 from polystore.rois._checks import Points
-from polystore.rois._geometry import nested, signed_area
+from polystore.rois._geometry import signed_area
+from polystore.rois._nesting import nested
 
 __all__ = ["read", "write"]
 

@@ -1,20 +1,19 @@
-"""Areas, centres and nesting of outlines; ellipses as polygons and axes. Pure functions of points (y, x)."""
+"""Areas and centres of outlines; ellipses as polygons and axes. Pure functions of points (y, x)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polystore.rois._checks import Points
+from polystore.rois._nesting import depths
 
 __all__ = [
     "area_and_centroid",
     "centre_of_line",
     "ellipse_axes",
     "ellipse_outline",
-    "nested",
     "signed_area",
 ]
 
@@ -33,7 +32,7 @@ def area_and_centroid(rings: Sequence[Points]) -> tuple[float, tuple[float, floa
 
     Without any area the centre is that of the corners.
     """
-    signs = [1] if len(rings) == 1 else [1 - 2 * (depth % 2) for depth in _depths(rings)[0]]
+    signs = [1] if len(rings) == 1 else (1 - 2 * (depths(rings)[0] % 2)).tolist()
     total, moment = 0.0, np.zeros(2)
     for ring, sign in zip(rings, signs, strict=True):
         shifted = ring - ring[0]
@@ -60,58 +59,6 @@ def centre_of_line(points: Points) -> tuple[float, float]:
         middles = (points[1:] + points[:-1]) / 2
         y, x = (middles * lengths[:, None]).sum(axis=0) / lengths.sum()
     return float(y), float(x)
-
-
-def nested(rings: Sequence[Points]) -> list[list[Points]]:
-    """Outlines that do not cross, sorted into parts: each its outer outline, then the holes in it."""
-    if len(rings) == 1:
-        return [[rings[0]]]
-    depths, parents = _depths(rings)
-    parts = {index: [ring] for index, ring in enumerate(rings) if depths[index] % 2 == 0}
-    for index, ring in enumerate(rings):
-        if depths[index] % 2:
-            parts[parents[index]].append(ring)
-    return list(parts.values())
-
-
-def _depths(rings: Sequence[Points]) -> tuple[list[int], list[int]]:
-    """How many other outlines go around each, and which of them is the nearest (-1: none)."""
-    areas = np.array([abs(signed_area(ring)) for ring in rings])
-    lows = np.array([ring.min(axis=0) for ring in rings])
-    highs = np.array([ring.max(axis=0) for ring in rings])
-    depths, parents = [], []
-    for index, ring in enumerate(rings):
-        point = _inner_point(ring)
-        larger = (areas > areas[index]) | ((areas == areas[index]) & (np.arange(len(rings)) < index))
-        near = larger & (lows <= point).all(axis=1) & (point <= highs).all(axis=1)
-        around = [other for other in np.flatnonzero(near).tolist() if _contains(rings[other], point)]
-        depths.append(len(around))
-        parents.append(min(around, key=lambda other: (areas[other], -other), default=-1))
-    return depths, parents
-
-
-def _inner_point(ring: Points) -> NDArray[np.float64]:
-    """A point properly inside an outline, where no outline that does not cross it can pass."""
-    levels = np.unique(ring[:, 0])
-    if len(levels) < 2:
-        first: NDArray[np.float64] = ring[0]
-        return first
-    y = (levels[0] + levels[1]) / 2
-    crossings = np.sort(_crossings(ring, y))
-    x = (crossings[0] + crossings[1]) / 2 if len(crossings) > 1 else ring[0, 1]
-    return np.array([y, x])
-
-
-def _crossings(ring: Points, y: float) -> NDArray[np.float64]:
-    following = np.roll(ring, -1, axis=0)
-    crossed = (ring[:, 0] <= y) != (following[:, 0] <= y)
-    (y0, x0), (y1, x1) = ring[crossed].T, following[crossed].T
-    along: NDArray[np.float64] = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
-    return along
-
-
-def _contains(ring: Points, point: NDArray[np.float64]) -> bool:
-    return int(np.count_nonzero(_crossings(ring, float(point[0])) < point[1])) % 2 == 1
 
 
 def ellipse_axes(corners: Points) -> tuple[Points, Points]:
