@@ -83,7 +83,7 @@ def test_a_file_to_start_from_says_what_holds(
 
 
 def test_what_was_ignored_is_said(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write_text("[polystor]\n[napari]\nport = 3\n", encoding="utf-8")
+    file.write_text("[polystor]\n[components]\n[napari]\nport = 3\n", encoding="utf-8")
     monkeypatch.setenv("POLYSTORE_ARENA_BYTE", "1")
     monkeypatch.setenv("POLYSTORE_SOMETHING_ELSE_ALTOGETHER", "1")
     notes = report().notes

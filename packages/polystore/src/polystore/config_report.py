@@ -31,6 +31,9 @@ __all__ = ["Report", "add_options", "print_report", "report"]
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "POLYSTORE_SHM_DIR"})
 """Variables with our prefixes that are no fields of a configuration."""
 
+OTHER_TABLES = frozenset({"components"})
+"""Tables of the files that are no configuration class: see `polystore.constants.component_names`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -117,10 +120,11 @@ def report(environ: Mapping[str, str] | None = None, *, complete: bool = False) 
 
 def _notes(environ: Mapping[str, str], files: tuple[Path, ...], *, complete: bool) -> Iterator[str]:
     tables = sections()
+    known_tables = [*tables, *OTHER_TABLES]
     for path in files:
-        for name in sorted(read_table(path).keys() - tables.keys()):
-            if complete or difflib.get_close_matches(name, tables):
-                yield f"{path}: [{name}] is no table of ours and was ignored (known: {', '.join(tables)})"
+        for name in sorted(read_table(path).keys() - set(known_tables)):
+            if complete or difflib.get_close_matches(name, known_tables):
+                yield f"{path}: [{name}] is no table of ours and was ignored (known: {', '.join(known_tables)})"
     prefixes: set[str] = set()
     known = set(OTHER_VARIABLES)
     for cls in [cls for classes in tables.values() for cls in classes]:
