@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, make_dataclass, replace
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -15,6 +15,7 @@ from polystore.config import LazySettings, LazyVFSConfig, Settings, VFSConfig
 from polystore.constants import Backend
 from polystore.errors import SettingsError
 from polystore.inheritance import NONE, Lazy, lazy
+from polystore.projection import DisplaySpec
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def test_lazy_variants_inherit_from_each_other_as_their_classes_do() -> None:
     assert not isinstance(Viewer(), Lazy)
 
 
-def test_there_is_one_per_class_also_from_many_threads() -> None:
+def test_there_is_one_per_class_also_when_threads_make_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True)
     class Fresh:
         a: int = 1
@@ -81,9 +82,14 @@ def test_there_is_one_per_class_also_from_many_threads() -> None:
     found: list[object] = []
     gate = threading.Barrier(8)
 
+    def made_together(*arguments: Any, **options: Any) -> type[Any]:
+        gate.wait(30)  # nobody has stored a class before all have one
+        return make_dataclass(*arguments, **options)
+
     def make() -> None:
-        gate.wait()
         found.append(lazy(Fresh))
+
+    monkeypatch.setattr(_lazy, "make_dataclass", made_together)
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:
@@ -103,6 +109,7 @@ def test_equality_is_about_class_and_what_was_said() -> None:
     unlike: list[object] = [Viewer(), LazyDisplay()]
     assert LazyViewer() not in unlike
     assert LazyVFSConfig("zarr") == LazyVFSConfig(Backend.ZARR)  # type: ignore[arg-type]
+    assert LazyVFSConfig("zarr").materialization_backend is Backend.ZARR  # type: ignore[arg-type]
 
 
 def test_it_is_frozen_and_can_be_changed_in_a_copy() -> None:
@@ -170,10 +177,12 @@ def test_it_travels_by_its_class_even_without_a_name_of_its_own(monkeypatch: pyt
     said = LazyVFSConfig("zarr")  # type: ignore[arg-type]
     assert travelled(said) == said
     assert type(travelled(said)) is LazyVFSConfig
+    nameless = lazy(DisplaySpec)(colormap="fire")
+    assert travelled(nameless) == nameless
     # A worker that has not made the variant yet makes it when one arrives.
-    data = bytes(ForkingPickler.dumps(said))
+    data = bytes(ForkingPickler.dumps(nameless))
     monkeypatch.setattr(_lazy, "_MADE", {})
-    assert ForkingPickler.loads(data).said() == said.said()
+    assert ForkingPickler.loads(data).said() == {"colormap": "fire"}
 
 
 def travelled(value: Any) -> Any:
