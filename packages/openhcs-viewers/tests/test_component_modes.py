@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+import numpy as np
 import pytest
 
-from openhcs_viewers._component_modes import component_names, modes_of, settle_modes, with_component_modes
+from openhcs_viewers._component_modes import modes_of, settle_modes, with_component_modes
 from openhcs_viewers.config import NapariDimensionMode, NapariDisplayConfig
+from openhcs_viewers.handle import ViewerHandle
+from polystore.backends.napari_stream import NapariStreamingBackend
 from polystore.components import Component
 from polystore.config_sources import from_environment, section
+from polystore.constants import component_names
 from polystore.errors import ProjectionError
 from polystore.inheritance import lazy
 
@@ -81,8 +87,6 @@ def test_a_configuration_with_added_modes_travels() -> None:
 
 
 ADDED = """
-import openhcs_viewers._component_modes as modes
-modes.component_names = lambda: ("site", "channel", "z_index", "timepoint", "well", "rotation", "plate")
 from openhcs_viewers.config import LazyNapariStreamingConfig, NapariStreamingConfig, NapariDimensionMode
 config = NapariStreamingConfig(rotation_mode="slice", plate_mode="slice")
 assert config.rotation_mode is NapariDimensionMode.SLICE
@@ -94,5 +98,31 @@ print(NapariStreamingConfig().rotation_mode)
 
 
 def test_a_program_with_an_added_component_has_its_mode_in_every_display_configuration() -> None:
-    done = subprocess.run([sys.executable, "-c", ADDED], capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "OPENHCS_COMPONENTS": "rotation,plate"}
+    done = subprocess.run(
+        [sys.executable, "-c", ADDED], capture_output=True, text=True, timeout=60, env=environment
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "stack"), done.stderr
+
+
+def test_images_that_differ_in_an_added_component_have_layers_of_their_own(
+    start: Callable[..., ViewerHandle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polystore.constants.component_names", lambda: ("site", "channel", "rotation"))
+    handle = start()
+    backend = NapariStreamingBackend(handle.endpoint, policy="block", deadline=10.0)
+    image = np.zeros((8, 8), np.uint8)
+    backend.save_batch(
+        [image] * 4,
+        [f"A01_s{site}_w1.tif" for site in (1, 1, 2, 2)],
+        components=[{"rotation": turn} for turn in (0, 90, 0, "odd")],
+        step_name="turn",
+    )
+    assert handle.sender().flush(10)
+    handle.settle()
+    shown = {layer["name"]: layer["planes"] for layer in handle.state()["layers"]}
+    assert shown == {
+        "turn_Rotation_000_Channel_1": 2,
+        "turn_Rotation_090_Channel_1": 1,
+        "turn_Rotation_odd_Channel_1": 1,
+    }

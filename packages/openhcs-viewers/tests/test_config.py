@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.reduction
 from dataclasses import FrozenInstanceError, fields, replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,10 +221,15 @@ def test_a_wrong_variable_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) ->
     assert found.origin("well_mode") == Origin("environment", "OPENHCS_NAPARI_WELL_MODE")
 
 
-def test_the_configured_port_is_the_default_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configured_port_is_the_default_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (configured_port("napari"), configured_port("fiji")) == (5555, None)
     monkeypatch.setenv("OPENHCS_NAPARI_PORT", "5600")
     assert default_port("napari") == 5600
     assert asked_port("napari", 5600) is None
     assert asked_port("napari", 5555) == 5555
     assert default_port("recording") == 5560
+    monkeypatch.delenv("OPENHCS_NAPARI_PORT")
+    file = tmp_path / "config.toml"
+    file.write_text("[napari]\nport = 5700\n", encoding="utf-8")
+    monkeypatch.setenv("OPENHCS_CONFIG", str(file))
+    assert default_port("napari") == 5700

@@ -30,6 +30,11 @@ def test_dir_loads_nothing_heavy() -> None:
     assert loaded_by("import openhcs_viewers; dir(openhcs_viewers)") & FORBIDDEN == set()
 
 
+def test_the_default_port_costs_no_numpy_where_nothing_is_configured() -> None:
+    statement = "from openhcs_viewers.registry import default_port; assert default_port('napari') == 5555"
+    assert "numpy" not in loaded_by(statement)
+
+
 def test_public_names_resolve() -> None:
     module = importlib.import_module("openhcs_viewers")
     assert len(module.__all__) == len(set(module.__all__))

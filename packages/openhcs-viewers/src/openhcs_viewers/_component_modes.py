@@ -53,8 +53,8 @@ def modes_of(config: Any) -> dict[Component, Any]:
     """The modes of the components a projection knows.
 
     An added component is among them when it is one of `polystore.components.Component` (a plate, an acquisition)
-    under any of its names. The mode of any other is kept in the configuration and has no effect: images do not
-    carry such a component.
+    under any of its names. Any other has a layer for each of its values, whatever its mode: a slider needs a place
+    in the image's key, see `polystore.backends._added`.
     """
     modes = {name.removesuffix("_mode"): getattr(config, name) for name in _mode_fields(config)}
     return {ALIASES[name]: mode for name, mode in modes.items() if name in ALIASES}

@@ -12,10 +12,12 @@ Listing names imports nothing; `viewer_class` imports the one that was asked for
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from openhcs_viewers.errors import MissingExtraError, ViewerNotFoundError
+from polystore.config_sources import config_files, read_table
 from polystore.errors import BackendLoadError, BackendNotFoundError
 from polystore.registry import Plugin, Registry
 
@@ -111,9 +113,14 @@ def default_port(name: str) -> int:
     polystore.errors.SettingsError
         What they say cannot be understood.
     """
-    from openhcs_viewers.config import configured_port
+    port = None
+    if os.environ.get(f"OPENHCS_{name.upper()}_PORT") or any(
+        name in read_table(path) for path in config_files(os.environ)
+    ):
+        # Here, where there is something to read: it imports NumPy, which a command that launches a viewer does not.
+        from openhcs_viewers.config import configured_port
 
-    port = configured_port(name)
+        port = configured_port(name)
     return DEFAULT_PORTS.get(name, OTHER_PORT) if port is None else port
 
 

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from polystore.abc import StreamingBackend
+from polystore.backends._added import split_added
 from polystore.backends._stream_config import SaysWhere, complete, display_spec
 from polystore.components import ImageKey
 from polystore.errors import BatchLengthError, UnsupportedArrayError
@@ -131,7 +132,8 @@ class StreamBackend(StreamingBackend):
             The pipeline's step: its layers are named after it.
         components : mapping or sequence of mappings, optional
             What is known better than from the name, for all images or for each: ``{"well": "A01"}``. An image
-            with components of its own needs no name a parser knows.
+            with components of its own needs no name a parser knows. A component that was added in the
+            configuration (`polystore.constants.component_names`) has a layer for each of its values.
         host, port, transport : optional
             Another viewer than this backend's own.
         config : optional
@@ -231,7 +233,9 @@ class StreamBackend(StreamingBackend):
         text = os.fspath(path)
         regions = as_regions(data)
         key, name, known = key_of_path(text if regions is None else _without_roi_ending(text))
+        added = ""
         if components:
+            components, added = split_added(components)
             key = key.replace(**components)
         if not known:
             self._stranger(text, name, components)
@@ -239,6 +243,7 @@ class StreamBackend(StreamingBackend):
             name = ""
         if name == kind:  # labels of a file called ..._labels.tif: its layer says so anyway
             name = ""
+        name = "_".join(filter(None, (name, added)))
         if regions is not None:
             return StreamItem(None, key, "rois", None, text, rois_to_wire(regions), name)
         if kind not in KINDS or kind == "rois":
