@@ -374,6 +374,32 @@ def test_a_broken_distribution_harms_no_other(cache: Path, site: Path) -> None:
         assert len(names()) == 2
 
 
+def test_odd_entries_of_the_import_path_are_passed_over(
+    cache: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(site, "some", {"one": "ps:X"})
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    odd: list[Any] = ["", "relative", b"/bytes", tmp_path, None, "http://a/b", "a\0b", *sys.path]
+    monkeypatch.setattr(sys, "path", odd)
+    for _ in range(2):
+        assert names() == ["one"]
+
+
+def test_a_folder_whose_name_the_file_cannot_hold_is_read_each_time(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scans: list[str]
+) -> None:
+    folder = tmp_path / "two\nlines"
+    folder.mkdir()
+    install(folder, "some", {"one": "ps:X"})
+    monkeypatch.syspath_prepend(str(folder))
+    for times in (1, 2):
+        assert names() == ["one"]
+        assert scans.count(str(folder)) == times
+
+
 def test_an_importer_with_its_own_idea_is_asked(
     cache: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -338,11 +338,12 @@ def _folders() -> dict[str, str]:
     """What is on the import path and exists, with its stamp."""
     found: dict[str, str] = {}
     for entry in sys.path:
-        folder = entry if os.path.isabs(entry) else os.path.abspath(entry or ".")
-        if folder not in found:
+        if isinstance(entry, str):
             try:
-                found[folder] = stamp(folder)
-            except (OSError, ValueError):  # not there; or no path at all, which a path hook may know
+                folder = entry if os.path.isabs(entry) else os.path.abspath(entry or ".")
+                if folder not in found:
+                    found[folder] = stamp(folder)
+            except (OSError, ValueError):  # not there, like a working directory that was removed; or no path
                 continue
     return found
 
