@@ -163,6 +163,40 @@ def test_a_new_plugin_is_seen_by_the_next_process(install: Install, tmp_path: Pa
     assert names() == "('late',)"
 
 
+def test_a_refresh_sees_what_was_installed_meanwhile(install: Install) -> None:
+    registry = make(builtins={"path": "os.path:join"})
+    assert registry.names() == ("path",)
+    install("late", {"late": "ps_after:X"}, {"ps_after": "X = 1\n"})
+    assert registry.names() == ("path",)
+    version = registry.version
+    registry.refresh()
+    assert registry.version > version
+    assert registry.names() == ("late", "path")
+    assert registry.get("late") == 1
+
+
+def test_threads_that_register_and_list_see_each_others_names() -> None:
+    registry = make()
+    barrier = threading.Barrier(8)
+    lost: list[str] = []
+
+    def work(number: int) -> None:
+        barrier.wait()
+        for turn in range(200):
+            name = f"{number}-{turn}"
+            registry.register(name, number)
+            if name not in registry.names() or registry.get(name) != number:
+                lost.append(name)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert lost == []
+    assert len(registry.names()) == 1600
+
+
 def test_threads_get_one_and_the_same(install: Install) -> None:
     install("slow", {"slow": "ps_slow:Slow"}, {"ps_slow": "class Slow: pass\n"})
     registry = make()

@@ -206,7 +206,8 @@ class Registry(_Of[T]):
         self._changed(plugin)
 
     def refresh(self, *, enable_cache: bool | None = None, check_mtimes: bool | None = None) -> None:
-        """Look for entry points anew when a name is next asked for: sees what was installed meanwhile.
+        """Look for entry points, and for plugins in their modules, anew when they are next asked for: sees what
+        was installed meanwhile.
 
         Parameters
         ----------
@@ -219,6 +220,7 @@ class Registry(_Of[T]):
         self._enable_cache = self._enable_cache if enable_cache is None else enable_cache
         self._check_mtimes = self._check_mtimes if check_mtimes is None else check_mtimes
         self._installed = None
+        self._loaded.clear()
         self._changed(None)
 
     def _put(self, plugin: Plugin, *, replace: bool) -> None:

@@ -113,7 +113,7 @@ def test_tiff_compression_that_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.delitem(sys.modules, "polystore.backends._pillow", raising=False)
-    _formats._format.cache_clear()
+    _formats.FORMATS.refresh()
     with pytest.raises(MissingExtraError, match=r"polystore\[png\]"):
         round_trip(np.zeros((4, 5), "u1"), "a.png")
 

@@ -160,7 +160,7 @@ def test_without_roifile_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "roifile", None)
     monkeypatch.delitem(sys.modules, "polystore.backends._imagej", raising=False)
     monkeypatch.delitem(sys.modules, "polystore.backends._roi", raising=False)
-    _formats._format.cache_clear()
+    _formats.FORMATS.refresh()
     with pytest.raises(MissingExtraError, match=r"polystore\[roi\]"):
         round_trip([], "a.zip")
     assert round_trip([], "a.geojson") == []
