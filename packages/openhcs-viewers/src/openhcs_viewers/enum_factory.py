@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import subprocess
 import sys
 from enum import StrEnum
 from functools import lru_cache
@@ -111,6 +110,8 @@ def _kept_or_asked(version: str) -> tuple[str, ...]:
 
 def _ask_napari() -> tuple[str, ...]:
     """The names of napari's colormaps, asked in another process; none when it does not answer."""
+    import subprocess  # here: with a cache nothing is started
+
     command = [sys.executable, "-c", _ASK]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=True)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polystore._atomic import atomic_write
 from polystore._discovery import cache_dir, cache_disabled, days, version_of
 from polystore.xdg_paths import get_openhcs_cache_dir
 
@@ -137,6 +136,8 @@ class RegistryCacheManager:
             "items": {name: self._serialize(value) for name, value in items.items()},
         }
         data = json.dumps(content, indent=1).encode()
+        from polystore._atomic import atomic_write  # takes longer to import than a cache to read
+
         try:
             with atomic_write(str(self.cache_path)) as stream:
                 if os.name == "posix":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +18,8 @@ def get_openhcs_cache_dir() -> Path:
     """
     folder = cache_dir()
     if not folder:  # a user without a home: nothing is kept, so this is never read
+        import tempfile
+
         return Path(tempfile.gettempdir(), "openhcs-no-cache")
     path = Path(folder)
     with suppress(OSError):
