@@ -174,6 +174,37 @@ def test_a_distribution_its_installer_has_finished_is_not_looked_at_each_time(
     assert record.declaring == ["plugin-1.0.dist-info"]
 
 
+def test_a_metadata_folder_that_was_changed_after_its_installer_is_looked_at(cache: Path, site: Path) -> None:
+    path = install(site, "edited", {}, installer="pip") / "entry_points.txt"
+    os.utime(path.parent / "INSTALLER", (1, 1))
+    assert names() == []
+    path.write_text(f"[{GROUP}]\none = ps:X\n")
+    assert names() == ["one"]
+
+
+def test_what_declared_a_plugin_once_stays_looked_at(
+    cache: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when other folders were written down while it had just changed."""
+    path = install(site, "edited", {"one": "ps:X"}, installer="pip") / "entry_points.txt"
+    assert names() == ["one"]
+    scan = _scan.scan
+
+    def just_changed(folder: str, *rest: Any) -> Any:
+        record, newest = scan(folder, *rest)
+        return record, float("inf") if folder == str(site) else newest
+
+    monkeypatch.setattr(_scan, "scan", just_changed)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path.write_text("")
+    assert names() == []
+    assert str(tmp_path) in read()
+    monkeypatch.setattr(_scan, "scan", scan)
+    assert names() == []
+    path.write_text(f"[{GROUP}]\ntwo = ps:X\n")
+    assert names() == ["two"]
+
+
 def test_without_mtimes_only_the_folders_are_compared(cache: Path, site: Path) -> None:
     path = install(site, "edited", {"one": "ps:X"}) / "entry_points.txt"
     assert names() == ["one"]

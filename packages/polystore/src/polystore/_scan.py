@@ -32,8 +32,9 @@ SETTLED = 2.0
 """Seconds a folder must have been left alone before what was found there is kept: the clock of a file system
 ticks every 0.01 s, on FAT every 2 s, and a second change within one tick leaves the same time."""
 
-LEFT_ALONE = 1.0
-"""Seconds between the last file an installer puts in a metadata folder and the last change of the folder."""
+LEFT_ALONE = 0.2
+"""Seconds an installer may take from its INSTALLER file to the last of a metadata folder; a slower one costs a
+look each time, and nothing else."""
 
 SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
 """Groups that are no plugins, and half of all entry points: not kept."""
@@ -75,16 +76,19 @@ def renew(
     kept: list[Record] = []
     changed = False
     for folder, now in folders.items():
-        record = known.get(folder)
-        keep = record is not None and not record.stale(now, started, check_mtimes=check_mtimes)
-        if record is None or not keep:
-            record, newest = scan(folder, now, started, record)
-            names = [folder, *record.infos]
-            keep = newest <= started - SETTLED and not any(mark in name for name in names for mark in "\t\n")
-            changed |= keep
+        old = known.get(folder)
+        if old is not None and not old.stale(now, started, check_mtimes=check_mtimes):
+            records.append(old)
+            kept.append(old)
+            continue
+        record, newest = scan(folder, now, started, old)
         records.append(record)
-        if keep:
+        names = [folder, *record.infos]
+        if newest <= started - SETTLED and not any(mark in name for name in names for mark in "\t\n"):
             kept.append(record)
+            changed = True
+        elif old is not None:  # stale for good, but it knows what was looked at
+            kept.append(old)
     if write and changed:
         others = [record for folder, record in known.items() if folder not in folders]
         others.sort(key=lambda record: record.found, reverse=True)
@@ -128,17 +132,17 @@ def scan(folder: str, now: str, started: float, old: Record | None = None) -> tu
 
 
 def _is_finished(info: str) -> bool:
-    """Whether a metadata folder is as an installer left it: nothing was removed from it since.
+    """Whether a metadata folder is as an installer left it: nothing in it has changed since.
 
     An installer that changes a distribution makes its folder anew, which shows in the folder above, so such a
     folder without plugins need not be looked at each time. One that was made, or changed, by hand may change
     by hand again.
     """
     try:
-        times = [os.stat(os.path.join(info, name)).st_mtime for name in os.listdir(info)]
-        installed = os.path.exists(os.path.join(info, "INSTALLER"))
-        return installed and os.stat(info).st_mtime <= max(times) + LEFT_ALONE
-    except OSError:  # a file of the old kind: there is nothing that could be added
+        installed = os.stat(os.path.join(info, "INSTALLER")).st_mtime
+        paths = [info, *(os.path.join(info, name) for name in os.listdir(info))]
+        return max(os.stat(path).st_mtime for path in paths) <= installed + LEFT_ALONE
+    except OSError:  # a file of the old kind has no place for plugins
         return os.path.isfile(info)
 
 
