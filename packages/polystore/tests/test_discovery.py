@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -491,7 +492,7 @@ def test_any_sequence_of_changes_is_right_at_the_next_look(
     site = folder / "site"
     site.mkdir()
     installed: dict[str, tuple[int, Path]] = {}
-    had_plugins: dict[Path, bool] = {}
+    declares: dict[Path, bool] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "xdg"))
         patch.setattr(_scan, "SETTLED", 0.02)  # this file system's clock ticks every 0.01 s
@@ -505,16 +506,18 @@ def test_any_sequence_of_changes_is_right_at_the_next_look(
                 version += what == "upgrade"
                 made = install(site, name, entries or None, f"{version}.0", "pip" if by_pip else "")
                 installed[name] = version, made
-                had_plugins[made] = bool(entries)
+                declares[made] = bool(entries)
             elif what == "edit" and name in installed:
                 lines = [f"[{GROUP}]", *(f"{key} = {value}" for key, value in entries.items())]
-                if had_plugins.get(info) or not (info / "INSTALLER").exists():
-                    had_plugins[info] = True
+                if declares[info] or not (info / "INSTALLER").exists():  # see docs/registry.md
+                    declares[info] = bool(entries)
                     (info / "entry_points.txt").write_text("\n".join(lines))
             elif what == "strip" and name in installed:
                 (info / "entry_points.txt").unlink(missing_ok=True)
+                declares[info] = False
             elif what == "uninstall" and name in installed:
                 uninstall(installed.pop(name)[1])
+            importlib.invalidate_caches()  # importlib.metadata keeps a folder's names for a tick of the clock
             theirs = {(entry.name, entry.value) for entry in entry_points(group=GROUP)}
             assert {(key, target) for key, target, *_ in find(GROUP)} == theirs
 
