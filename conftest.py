@@ -11,6 +11,7 @@ import pytest
 ALLOWED_SKIPS: dict[str, str] = {
     "packages/polystore/tests/test_cp.py": "the acquisitions are not in the repository",
     "packages/polystore/tests/microscopes/test_real_imagexpress.py": "the acquisitions are not in the repository",
+    "packages/polystore/tests/omezarr/test_real_acquisitions.py": "the acquisitions are not in the repository",
 }
 """Test id (or its beginning) and the reason why it may be skipped in CI. A skip is a test nobody runs."""
 

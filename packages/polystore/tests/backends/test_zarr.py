@@ -60,7 +60,6 @@ class TestS3(ZarrContract):
         return f"{self.url}/plate.zarr/{name}"
 
 
-@pytest.mark.skipif("ENGINE == 'tensorstore'")
 def test_all_of_it_holds_with_tensorstore() -> None:
     # In a process of its own: one that has used tensorstore cannot be forked any more, and other tests fork.
     command = [
@@ -74,7 +73,7 @@ def test_all_of_it_holds_with_tensorstore() -> None:
         "not with_tensorstore and not TestInAPlate and not killed and not full_disk",
     ]
     done = subprocess.run(
-        [*command, TESTS / "backends/test_zarr.py", TESTS / "omezarr"],
+        [*command, TESTS / "backends/test_zarr.py", TESTS / "omezarr", TESTS / "omezarr/engines_together.py"],
         env={**os.environ, "POLYSTORE_TEST_ZARR_ENGINE": "tensorstore", "CI": ""},
         capture_output=True,
         text=True,

@@ -24,7 +24,6 @@ from polystore.microscopes import identify
 from polystore.plate import ChannelInfo, PlateInfo
 
 ENGINE: Any = os.environ.get("POLYSTORE_TEST_ZARR_ENGINE", "zarr")
-OTHER: Any = "zarr" if ENGINE == "tensorstore" else ENGINE
 UUID = "17654C10-92C1-4DFD-AA26-9A01273114CB"
 
 INFO = PlateInfo(
@@ -326,13 +325,3 @@ def test_the_structure_of_a_plate_is_no_place_for_files(store: ZarrBackend, tmp_
         store.save({}, tmp_path / "p.zarr/zarr.json")
     assert not store.exists(tmp_path / "p.zarr/A/1")
     assert store.list_dirs(tmp_path / "p.zarr") == []
-
-
-@pytest.mark.parametrize("engines", [("zarr", "tensorstore"), ("tensorstore", "zarr")])
-@pytest.mark.skipif("ENGINE != 'tensorstore'")
-def test_engines_read_each_other(tmp_path: Path, engines: tuple[Any, Any]) -> None:
-    writer, reader = (ZarrBackend(engine=engine) for engine in engines)
-    for dtype in ("bool", "uint16", "float16", "complex64"):
-        for name in (f"p.zarr/A01_s001_w1_{dtype}.tif", f"{dtype}.zarr/A01_s001_w1.tif"):
-            writer.save(noise(1).astype(dtype), tmp_path / name)
-            np.testing.assert_array_equal(reader.load(tmp_path / name), noise(1).astype(dtype))

@@ -88,10 +88,11 @@ class PlateFolder(LocalObjects):
         for number, part in enumerate(parts):
             path = f"{path}/{part}"
             try:
-                if stat.S_ISLNK(os.lstat(path).st_mode):
-                    return super()._path(key)  # refuses one that leads out
+                mode = os.lstat(path).st_mode
             except OSError:  # from here on nothing is there
                 return "/".join([path, *parts[number + 1 :]])
+            if stat.S_ISLNK(mode):
+                return super()._path(key)  # refuses one that leads out
         return path
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from polystore.components import ImageKey, Value
 from polystore.errors import CorruptFileError, NotFoundError, StorageError
-from polystore.microscopes import identify
 from polystore.omezarr import foreign, images, labels, ngff, plates
 from polystore.omezarr.blocks import ImageBlock, Series, info_from_plain, level_paths, read_block
 from polystore.omezarr.engines import Engine
@@ -180,17 +179,14 @@ def _planes_of(tree: Tree, group: Group, field: plates.Field, name: str | None) 
     block = read_block(group.block, tree.place)
     if block is not None:
         for plane, series, index in images.planes_in(tree, group.format, block):
-            yield _Named(plane, _key(block, plane, series, index), name)
+            yield _Named(plane, _key(block, series, index), name)
     elif group.ome.get("multiscales"):
         image = foreign.open_image(tree, group)
         for plane, key in foreign.planes_of(image, field.well, field.field, name):
             yield _Named(plane, key, name)
 
 
-def _key(block: ImageBlock, name: str, series: Series, index: images.Index) -> ImageKey:
-    parsed = identify(name)
-    if parsed is not None and parsed.key.well == block.well:
-        return parsed.key
+def _key(block: ImageBlock, series: Series, index: images.Index) -> ImageKey:
     t, c, z = (
         None if values is None else values[number]
         for number, values in zip(index, (series.t, series.c, series.z), strict=True)
