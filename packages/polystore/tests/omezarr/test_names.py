@@ -83,7 +83,7 @@ def test_no_two_wells_or_fields_share_a_place() -> None:
     [
         ("A01_s001_w1_z003_t010.tif", ImageKey(well="A01", channel=1, z=3, t=10), "A01_s001_w{c1}_z{z3}_t{t3}.tif"),
         ("r01c01f01p02-ch1sk1fk1fl1.tiff", ImageKey(channel=1, z=2, t=1), "r01c01f01p{z2}-ch{c1}sk{t1}fk1fl1.tiff"),
-        ("TimePoint_1/ZStep_2/P_A01_w3.tif", ImageKey(channel=3, z=2, t=1), "TimePoint_{t1}/ZStep_{z1}/P_A01_w{c1}.tif"),
+        ("TimePoint_1/ZStep_2/P_A1_w3.tif", ImageKey(channel=3, z=2, t=1), "TimePoint_{t1}/ZStep_{z1}/P_A1_w{c1}.tif"),
         ("A01_s001_{w1}.tif", ImageKey(channel=1), ""),
     ],
 )  # fmt: skip

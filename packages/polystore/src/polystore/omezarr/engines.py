@@ -49,10 +49,11 @@ def choose(name: EngineName) -> Literal["tensorstore", "zarr"]:
         return name
     if find_spec("tensorstore") is None:
         return "zarr"
-    forks = multiprocessing.get_start_method(allow_none=True) in (None, "fork")
-    if forks and multiprocessing.get_all_start_methods()[0] != "fork":  # the default, where none is set
-        forks = multiprocessing.get_start_method(allow_none=True) == "fork"
-    return "zarr" if forks and multiprocessing.parent_process() is None else "tensorstore"
+    if multiprocessing.parent_process() is not None:
+        return "tensorstore"
+    # Where none has been chosen yet the first is the default. Asking without allow_none would choose it.
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    return "zarr" if method == "fork" else "tensorstore"
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polystore.omezarr.grouping import Group, change_group, group_at
-from polystore.omezarr.images import Context
+from polystore.omezarr.requests import Context
 from polystore.omezarr.tree import Tree
 
 __all__ = ["names_of", "register"]

@@ -10,12 +10,13 @@ from typing import Any
 from polystore._paths import natural_key
 from polystore.components import ImageKey, Value, canonical, component
 from polystore.errors import ComponentError, NotAFolderError, UnsupportedFormatError
-from polystore.omezarr import images
 from polystore.omezarr.arrays import ZarrFormat
 from polystore.omezarr.blocks import ImageBlock, info_from_plain, info_to_plain, read_block
+from polystore.omezarr.describing import refresh
 from polystore.omezarr.grouping import BLOCK, Group, Version, change_group, group_at, open_group, plain_group
 from polystore.omezarr.names import field_path, row_and_column
 from polystore.omezarr.pyramids import Pyramid
+from polystore.omezarr.requests import Context
 from polystore.omezarr.tree import Tree
 from polystore.plate import PlateInfo
 
@@ -44,18 +45,18 @@ class Field:
     field: Value
 
 
-def context_of(group: Group | None, version: Version, pyramid: Pyramid, place: str) -> images.Context:
+def context_of(group: Group | None, version: Version, pyramid: Pyramid, place: str) -> Context:
     """What images of a plate are made with; a plate that is there decides its version itself."""
     if group is None:
-        return images.Context(version, 2 if version == "0.4" else 3, pyramid, PlateInfo())
+        return Context(version, 2 if version == "0.4" else 3, pyramid, PlateInfo())
     if group.ome.get("multiscales"):
         raise NotAFolderError(f"{place} is a single image; save to another folder")
     block = group.block or {}
     info = info_from_plain(block.get("info"), place)
-    return images.Context("0.4" if group.format == 2 else "0.5", group.format, pyramid, info)
+    return Context("0.4" if group.format == 2 else "0.5", group.format, pyramid, info)
 
 
-def open_plate(tree: Tree, version: Version, pyramid: Pyramid) -> tuple[Group | None, images.Context]:
+def open_plate(tree: Tree, version: Version, pyramid: Pyramid) -> tuple[Group | None, Context]:
     """A plate's group to write to, if there is one, and what its images are made with.
 
     Raises
@@ -73,7 +74,7 @@ def open_plate(tree: Tree, version: Version, pyramid: Pyramid) -> tuple[Group | 
     return group, context_of(group, version, pyramid, tree.place)
 
 
-def register(tree: Tree, context: images.Context, keys: Iterable[ImageKey], group: Group | None) -> None:
+def register(tree: Tree, context: Context, keys: Iterable[ImageKey], group: Group | None) -> None:
     """List fields in their wells and wells in the plate: a change of each well's file, and one of the plate's.
 
     ``group`` is the plate as it was read before; what it lists already costs nothing.
@@ -91,7 +92,7 @@ def register(tree: Tree, context: images.Context, keys: Iterable[ImageKey], grou
         change_group(tree, context.format, _adding(context, wells, most, acquisitions, tree.place))
 
 
-def _list_fields(tree: Tree, context: images.Context, fields: Mapping[str, ImageKey]) -> int:
+def _list_fields(tree: Tree, context: Context, fields: Mapping[str, ImageKey]) -> int:
     count = 0
     there = group_at(tree, context.format)
     if there is not None:
@@ -138,7 +139,7 @@ def _lists(
 
 
 def _adding(
-    context: images.Context,
+    context: Context,
     wells: Iterable[tuple[str, str]],
     most: int,
     acquisitions: Iterable[Value | None],
@@ -247,7 +248,7 @@ def describe(tree: Tree, version: Version, pyramid: Pyramid, info: PlateInfo) ->
     group = change_group(tree, context.format, change)
     context = context_of(group, version, pyramid, tree.place)
     for field in fields_of(tree, group):
-        images.refresh(tree.at(field.path), context, None)
+        refresh(tree.at(field.path), context, None)
 
 
 def block_at(tree: Tree, zarr_format: ZarrFormat) -> ImageBlock | None:

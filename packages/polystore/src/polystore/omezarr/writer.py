@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from polystore.errors import PolystoreError, UnsupportedFormatError
 from polystore.omezarr import images, labels, plates
+from polystore.omezarr.describing import show_labels
 from polystore.omezarr.engines import Engine
 from polystore.omezarr.grouping import Version, array_there
 from polystore.omezarr.names import Plane, field_path, row_and_column
 from polystore.omezarr.pixels import write_plane
 from polystore.omezarr.pyramids import Pyramid, halved
+from polystore.omezarr.requests import Request
 from polystore.omezarr.tree import Tree
 
 __all__ = ["Batch", "Settings"]
@@ -42,7 +44,7 @@ class Settings:
 @dataclass(slots=True)
 class _Item:
     tree: Tree
-    request: images.Request
+    request: Request
     target: images.Target | PolystoreError | None = None
 
 
@@ -64,7 +66,7 @@ class Batch:
 
     def add(self, index: int, plate: Tree, place: Plane, plane: NDArray[Any]) -> None:
         """Note a plane."""
-        self._items[index] = _Item(plate, images.Request(place, plane))
+        self._items[index] = _Item(plate, Request(place, plane))
 
     def prepare(self) -> None:
         """Make room for all of them. What goes wrong is raised by the `write` of the plane it concerns."""
@@ -91,7 +93,7 @@ class Batch:
             if new and first.labels is not None:
                 field = tree.at(_field_path(first))
                 labels.register(field, context, first.labels)
-                images.show_labels(field, context, members[0].request, tree.at(path))
+                show_labels(field, context, members[0].request, tree.at(path))
         plates.register(tree, context, [item.request.place.key for item in items], plate)
 
     def write(self, index: int, *, overwrite: bool = True) -> None:
