@@ -81,3 +81,35 @@ def test_what_cannot_be_had_is_told(tmp_path: Path) -> None:
         ZarrBackend(version="0.6")  # type: ignore[arg-type]
     with pytest.raises(UnsupportedFormatError, match="tensorstore"):
         ZarrBackend(engine="fast")  # type: ignore[arg-type]
+
+
+def test_the_root_may_be_the_plate(tmp_path: Path) -> None:
+    store = ZarrBackend(tmp_path / "p.zarr", engine=ENGINE)
+    store.save(PLANE, "A01_s001_w1.tif")
+    store.save(PLANE, "TimePoint_2/P_A02_s1_w1.tif")
+    store.save(np.ones((2, 3, 4)), "mean.tif")
+    assert store.list_files(".") == ["A01_s001_w1.tif", "mean.tif"]
+    assert store.find(".", "P_*") == ["TimePoint_2/P_A02_s1_w1.tif"]
+    assert store.list_dirs(".") == ["TimePoint_2"]
+    assert len(store.plate(".")) == 2
+    np.testing.assert_array_equal(store.load("A01_s001_w1.tif"), PLANE)
+    assert not store.exists("A/1")
+    with pytest.raises(UnsafePathError):
+        store.mkdir("A")
+    outside = ZarrBackend(engine=ENGINE)
+    np.testing.assert_array_equal(outside.load(tmp_path / "p.zarr/A01_s001_w1.tif"), PLANE)
+
+
+def test_a_plate_is_copied_and_moved_as_it_is(tmp_path: Path) -> None:
+    store = ZarrBackend(tmp_path, engine=ENGINE)
+    for name in ("p.zarr/A01_s001_w1.tif", "p.zarr/blur/A01_s001_w1.tif", "out/A01_s001_w1.tif"):
+        store.save(PLANE, name)
+    for source, target in (("p.zarr", "q.zarr"), ("out", "more/out"), ("q.zarr", "plain"), ("out", "o.zarr")):
+        store.copy(source, target)
+        assert [name[len(target) :] for name in store.list_files(target, recursive=True)] == [
+            name[len(source) :] for name in store.list_files(source, recursive=True)
+        ]
+        np.testing.assert_array_equal(store.load(f"{target}/A01_s001_w1.tif"), PLANE)
+    store.move("p.zarr", "moved.zarr")
+    assert not store.exists("p.zarr")
+    np.testing.assert_array_equal(store.load("moved.zarr/blur/A01_s001_w1.tif"), PLANE)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polystore._paths import StrPath, check_path, join
+from polystore._paths import StrPath, check_path, join, natural_key
 from polystore.abc import Entry, Kind, StorageBackend, check_lengths
 from polystore.backends._at_once import load_at_once
 from polystore.config import Settings
@@ -116,6 +117,8 @@ class ZarrBackend(StorageBackend):
             Nothing was saved there; a plane that was never written is never made up.
         """
         place = self._locate(path)
+        if options and not isinstance(place, Plain) and self._files.kind(path) != "file":
+            raise UnsupportedFormatError(f"unknown option {sorted(options)[0]!r} for {path!s} (known: level)")
         if isinstance(place, Plane):
             plane = reader.load_plane(self._tree(place.plate), place, self._engine(), level=level)
             if plane is not None:
@@ -161,6 +164,25 @@ class ZarrBackend(StorageBackend):
 
     def scan(self, folder: StrPath) -> Iterable[Entry]:
         """What stands directly in a folder: planes by the names they were saved under, images, files, folders."""
+        return self._scan(folder, {})
+
+    def walk(self, directory: StrPath) -> Iterator[tuple[str, list[str], list[str]]]:
+        """As every store; each plate is listed once, however many folders its names have."""
+        yield from self._walk(os.fspath(directory), {})
+
+    def _walk(self, folder: str, listed: dict[str, list[str]]) -> Iterator[tuple[str, list[str], list[str]]]:
+        entries = sorted(self._scan(folder, listed), key=lambda entry: natural_key(entry.name))
+        folders = [entry for entry in entries if entry.is_folder]
+        yield (
+            folder,
+            [entry.name for entry in folders],
+            [entry.name for entry in entries if not entry.is_folder],
+        )
+        for entry in folders:
+            if not entry.is_link:
+                yield from self._walk(join(folder, entry.name), listed)
+
+    def _scan(self, folder: StrPath, listed: dict[str, list[str]]) -> Iterable[Entry]:
         text = _clean(folder)
         kind = self.kind(folder)
         if kind is None:
@@ -168,7 +190,7 @@ class ZarrBackend(StorageBackend):
         if kind == "file":
             raise NotAFolderError(f"{folder!s} is a file")
         found: dict[str, Entry] = {}
-        hidden = reader.rows_of(self._tree(text)) if _is_zarr(text) else frozenset()
+        hidden = reader.rows_of(self._tree(text)) if self._is_plate(text) else frozenset()
         for entry in self._files.scan(folder):
             if entry.name in hidden or self._hides(text, entry.name):
                 continue
@@ -180,13 +202,16 @@ class ZarrBackend(StorageBackend):
                     continue
             found[entry.name] = entry
         for collection, lead in self._collections(text):
-            for name in reader.names_in(self._tree(names.plate_folder(collection)), self.version):
+            plate = self._plate_of(collection)
+            if plate not in listed:
+                listed[plate] = list(reader.names_in(self._tree(plate), self.version))
+            for name in listed[plate]:
                 head, _, tail = name.rpartition("/")
                 if head == lead:
                     found[tail] = Entry(tail, is_folder=False)
         return found.values()
 
-    def plate(self, path: StrPath) -> PlateIndex:
+    def plate(self, plate_path: StrPath) -> PlateIndex:
         """Every plane of a plate and what is known of it. No pixels are read.
 
         Raises
@@ -194,11 +219,11 @@ class ZarrBackend(StorageBackend):
         NotFoundError
             There is no plate.
         """
-        text = _clean(path)
-        self._check(path)
-        index = reader.index_of(self._tree(names.plate_folder(text)), os.fspath(path), self.version)
+        text = _clean(plate_path)
+        self._check(plate_path)
+        index = reader.index_of(self._tree(self._plate_of(text)), os.fspath(plate_path), self.version)
         if index is None:
-            raise NotFoundError(f"no OME-Zarr plate at {path!s}")
+            raise NotFoundError(f"no OME-Zarr plate at {plate_path!s}")
         return index
 
     # -- writing
@@ -268,7 +293,7 @@ class ZarrBackend(StorageBackend):
                 array = _exact(data)
                 if not _is_plane(place, array):
                     continue
-                self._check_above(path)
+                self._check_above(path, plate=place.plate)
             except PolystoreError:
                 break
             batch.add(index, self._tree(place.plate), place, array)
@@ -345,12 +370,12 @@ class ZarrBackend(StorageBackend):
         if kind == "file":
             raise AlreadyExistsError(f"a file of another format is at {path!s}; delete it first")
 
-    def describe(self, path: StrPath, info: PlateInfo) -> None:
+    def describe(self, plate_path: StrPath, info: PlateInfo) -> None:
         """Note what is known of a plate (names of channels, sizes of pixels, positions), beside what is
         known already; before or after its images are saved."""
-        self._check(path)
-        self._check_above(join(path, "x"))
-        tree = self._tree(names.plate_folder(_clean(path)))
+        self._check(plate_path)
+        self._check_above(join(plate_path, "x"))
+        tree = self._tree(self._plate_of(_clean(plate_path)))
         plates.describe(tree, self.version, self.pyramid, info)
 
     def mkdir(self, path: StrPath) -> None:
@@ -384,7 +409,7 @@ class ZarrBackend(StorageBackend):
         self._files.delete(path, recursive=True)
 
     def _delete_named(self, collection: str, lead: str) -> None:
-        tree = self._tree(names.plate_folder(collection))
+        tree = self._tree(self._plate_of(collection))
         for name in list(reader.names_in(tree, self.version)):
             if name.startswith(lead + "/"):
                 place = self._locate(posixpath.join(collection, name))
@@ -399,6 +424,15 @@ class ZarrBackend(StorageBackend):
         ):
             self._check_above(target)
             self._files.copy(source, target, overwrite=True)
+            return
+        first, second = _clean(source), _clean(target)
+        names_its_images = names.is_name_folder(posixpath.basename(first)) or names.is_name_folder(
+            posixpath.basename(second)
+        )
+        if kind == "folder" and self._is_plate(first) == self._is_plate(second) and not names_its_images:
+            self._check_above(target)  # what is in the folder stays as it is, so its files are copied
+            self._refuse_internal(target)
+            self._files.copy(source, target)
             return
         super()._copy(source, target, kind)
 
@@ -419,41 +453,56 @@ class ZarrBackend(StorageBackend):
 
     def _locate(self, path: StrPath, kind: str = "image") -> names.Place:
         self._check(path)
-        return names.locate(_clean(path), "labels" if kind == "labels" else None)
+        place = names.locate(_clean(path), "labels" if kind == "labels" else None)
+        if isinstance(place, Plane) and place.plate == names.IMAGES:
+            return replace(place, plate=self._plate_of("."))
+        return place
 
-    def _check_above(self, path: StrPath) -> None:
-        """Refuse to store below an image."""
+    def _plate_of(self, folder: str) -> str:
+        """The plate of the planes in a folder: itself, or ``images.zarr`` in it. The root may be one, too."""
+        if folder in ("", "."):
+            return "." if self._is_plate(".") else names.IMAGES
+        return names.plate_folder(folder)
+
+    def _is_plate(self, folder: str) -> bool:
+        """Whether a folder is a plate by its name."""
+        return _is_zarr(self.root or "") if folder in ("", ".") else _is_zarr(folder)
+
+    def _check_above(self, path: StrPath, *, plate: str | None = None) -> None:
+        """Refuse to store below an image. Whether the plate is one is seen when it is opened."""
         folder = posixpath.dirname(_clean(path))
         while folder and folder not in ("/", "."):
             name = posixpath.basename(folder)
-            if "." in name and self.kind(folder) == "file":
+            if "." in name and folder != plate and self.kind(folder) == "file":
                 raise NotAFolderError(f"{folder!r} is a file, so nothing can be stored below it")
             folder = posixpath.dirname(folder)
 
     def _is_internal(self, text: str) -> bool:
         """Whether a path leads into the groups of a plate or an image, where no names of ours are."""
-        folder, name = posixpath.split(text)
-        while folder:
-            if _is_zarr(folder) and (name in _INTERNAL or name in reader.rows_of(self._tree(folder))):
+        while text not in ("", ".", "/"):
+            folder, name = posixpath.split(text)
+            if self._is_plate(folder) and (
+                name in _INTERNAL or name in reader.rows_of(self._tree(folder or "."))
+            ):
                 return True
-            if folder == posixpath.dirname(folder):
-                return False
-            folder, name = posixpath.split(folder)
+            text = folder
         return False
 
     def _refuse_internal(self, path: StrPath) -> None:
         text = _clean(path)
         folder, name = posixpath.split(text)
-        if _is_zarr(folder) and (name in _INTERNAL or names.is_row(name)):
+        if self._is_plate(folder) and (name in _INTERNAL or names.is_row(name)):
             raise UnsafePathError(f"{path!s} is part of the plate's own structure; choose another name")
 
     def _hides(self, folder: str, name: str) -> bool:
         return (
-            name == names.IMAGES or (_is_zarr(folder) and name in _INTERNAL) or name.startswith(".polystore")
+            name == names.IMAGES
+            or (self._is_plate(folder) and name in _INTERNAL)
+            or name.startswith(".polystore")
         )
 
     def _may_be_image(self, folder: str, name: str) -> bool:
-        return _is_zarr(name) or any(_is_zarr(part) for part in folder.split("/"))
+        return _is_zarr(name) or self._is_plate(".") or any(_is_zarr(part) for part in folder.split("/"))
 
     def _collections(self, folder: str) -> Iterator[tuple[str, str]]:
         """Folders whose plates may have planes in a folder, and the folder as those planes' names begin."""

@@ -15,7 +15,7 @@ __all__ = ["Handles"]
 T = TypeVar("T")
 
 KEPT = 32
-"""Sorts of chunks (dtype, shape, codecs) of which open arrays are kept; each holds no pixels."""
+"""Sorts of chunks (dtype, shape, codecs) of which open arrays are kept; each holds one small chunk at most."""
 
 
 class Handles(Generic[T]):

@@ -16,6 +16,10 @@ __all__ = ["TensorstoreEngine"]
 _DRIVERS = {2: "zarr", 3: "zarr3"}
 
 
+LARGE = 1 << 23
+"""Bytes from which on a chunk is not kept until the next comes."""
+
+
 class TensorstoreEngine:
     """See `polystore.omezarr.engines.Engine`. After its first use the process must not fork."""
 
@@ -30,6 +34,7 @@ class TensorstoreEngine:
             # The chunk lives until the result is there, so tensorstore need not copy it first.
             handle.write(chunk, can_reference_source_data_indefinitely=True).result()
             data: bytes = handle.kvstore.read(_key(meta)).result().value
+            _forget(handle, meta, data)
         return data
 
     def decode(self, meta: ArrayMeta, data: bytes) -> NDArray[Any]:
@@ -37,7 +42,14 @@ class TensorstoreEngine:
         with self._handles.lend(meta) as handle:
             handle.kvstore.write(_key(meta), data).result()
             chunk: NDArray[Any] = handle.read().result()
+            _forget(handle, meta, data)
         return chunk
+
+
+def _forget(handle: Any, meta: ArrayMeta, data: bytes) -> None:
+    """Free the memory of a large chunk; that of a small one is overwritten by the next."""
+    if len(data) > LARGE:
+        handle.kvstore.write(_key(meta), None).result()
 
 
 def _key(meta: ArrayMeta) -> str:

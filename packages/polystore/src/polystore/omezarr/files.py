@@ -52,6 +52,8 @@ class Files:
             return Tree(store, key, path)
         if self._root is None:
             return Tree(PlateFolder(os.path.abspath(path), durable=self._durable, contained=False), "", path)
+        if path in ("", "."):
+            return Tree(PlateFolder(self._root, durable=self._durable, contained=True), "", self._root)
         real = below(self._root, path)  # also images.zarr and the like may be links
         return Tree(PlateFolder(real, durable=self._durable, contained=True), "", path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from polystore._atomic import atomic_write, is_temporary, sweep_once
 from polystore._filelock import file_lock
@@ -71,6 +71,21 @@ class PlateFolder(LocalObjects):
     def holds(self, key: str) -> bool:
         """Whether a file is under a key."""
         return os.path.isfile(self._path(key))
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """All keys below a folder; none when it is not there. Links to folders are not followed."""
+        waiting = [(self._path(prefix) if prefix else self.root, f"{prefix}/" if prefix else "")]
+        while waiting:
+            folder, lead = waiting.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append((entry.path, f"{lead}{entry.name}/"))
+                        elif not is_temporary(entry.name) and not entry.is_dir():
+                            yield lead + entry.name
+            except (FileNotFoundError, NotADirectoryError):
+                continue
 
     def _place(self, path: str, data: bytes, *, overwrite: bool) -> None:
         # Unfinished files stand in the plate's folder: one look there finds what dead writers left.
