@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
-import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
@@ -12,6 +13,8 @@ from polystore.omezarr._handles import Handles
 from polystore.omezarr.arrays import ArrayMeta
 
 __all__ = ["TensorstoreEngine"]
+
+logger = logging.getLogger(__name__)
 
 _DRIVERS = {2: "zarr", 3: "zarr3"}
 
@@ -27,6 +30,8 @@ class TensorstoreEngine:
 
     def __init__(self) -> None:
         self._handles: Handles[Any] = Handles(_open)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=_warn)
 
     def encode(self, meta: ArrayMeta, chunk: NDArray[Any]) -> bytes:
         """The bytes of one chunk."""
@@ -46,6 +51,14 @@ class TensorstoreEngine:
         return chunk
 
 
+def _warn() -> None:
+    logger.warning(
+        "process %d has used tensorstore, which aborts every child that is forked now; start workers with "
+        "multiprocessing.set_start_method('spawn'), or use ZarrBackend(engine='zarr')",
+        os.getpid(),
+    )
+
+
 def _forget(handle: Any, meta: ArrayMeta, data: bytes) -> None:
     """Free the memory of a large chunk; that of a small one is overwritten by the next."""
     if len(data) > LARGE:
@@ -58,13 +71,10 @@ def _key(meta: ArrayMeta) -> str:
 
 
 def _open(meta: ArrayMeta) -> Any:
-    description = {name: value for name, value in meta.plain.items() if value is not None or name != "shape"}
-    if meta.format == 2 and np.dtype(meta.dtype).kind == "c":
-        description["fill_value"] = None
     spec = {
         "driver": _DRIVERS[meta.format],
         "kvstore": {"driver": "memory"},
-        "metadata": description,
+        "metadata": meta.plain,
         "open": True,
         "assume_metadata": True,
         # A plane of zeros is a plane: whether a chunk is there says whether it was written.
