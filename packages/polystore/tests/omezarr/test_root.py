@@ -100,6 +100,15 @@ def test_the_root_may_be_the_plate(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outside.load(tmp_path / "p.zarr/A01_s001_w1.tif"), PLANE)
 
 
+def test_the_root_may_be_a_plate_in_a_bucket(bucket: str) -> None:
+    store = ZarrBackend(f"{bucket}/p.zarr", engine=ENGINE)
+    store.save(PLANE, "A01_s001_w1.tif")
+    store.save({"n": 1}, "results.json")
+    assert store.list_files(".") == ["A01_s001_w1.tif", "results.json"]
+    assert len(store.plate(".")) == 1
+    np.testing.assert_array_equal(ZarrBackend(engine=ENGINE).load(f"{bucket}/p.zarr/A01_s001_w1.tif"), PLANE)
+
+
 def test_a_plate_is_copied_and_moved_as_it_is(tmp_path: Path) -> None:
     store = ZarrBackend(tmp_path, engine=ENGINE)
     for name in ("p.zarr/A01_s001_w1.tif", "p.zarr/blur/A01_s001_w1.tif", "out/A01_s001_w1.tif"):
