@@ -60,6 +60,7 @@ class TestS3(ZarrContract):
         return f"{self.url}/plate.zarr/{name}"
 
 
+@pytest.mark.timeout(900)  # it is as long as all the others together
 def test_all_of_it_holds_with_tensorstore() -> None:
     # In a process of its own: one that has used tensorstore cannot be forked any more, and other tests fork.
     elsewhere = (

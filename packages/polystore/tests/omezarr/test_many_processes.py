@@ -19,6 +19,7 @@ import yaozarrs
 from polystore.backends.zarr import ZarrBackend
 from polystore.errors import NotFoundError, StorageError
 
+pytestmark = pytest.mark.timeout(1800)  # the slow forms are long
 ENGINE: Any = os.environ.get("POLYSTORE_TEST_ZARR_ENGINE", "zarr")
 WRITER = Path(__file__).with_name("plate_writer.py")
 _spec = importlib.util.spec_from_file_location("plate_writer", WRITER)
