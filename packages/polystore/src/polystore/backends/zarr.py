@@ -328,7 +328,7 @@ class ZarrBackend(StorageBackend):
             if options:
                 raise UnsupportedFormatError(f"unknown option {sorted(options)[0]!r} for a plane of a plate")
             single = Single(text + names.SUFFIX)
-            if self._files.kind(single.path) is not None or self._files.kind(text) is not None:
+            if self._files.there(single.path) or self._files.there(text):
                 self._make_way(path, single, overwrite=overwrite)
             folder = posixpath.dirname(place.name)
             if folder:

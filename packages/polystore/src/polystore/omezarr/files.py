@@ -68,6 +68,12 @@ class Files:
         else:
             self._disk._real(path)
 
+    def there(self, path: str) -> bool:
+        """Whether anything is at a path: cheaper than `kind`."""
+        if self.is_far(path):
+            return self._cloud.kind(path) is not None
+        return os.path.lexists(path if self._root is None else os.path.join(self._root, path))
+
     def load(self, path: StrPath, **options: Any) -> Any:
         """As every store."""
         return self._at(path).load(path, **options)

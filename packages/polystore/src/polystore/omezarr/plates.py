@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,10 +130,9 @@ def _lists(
     group: Group, wells: Iterable[tuple[str, str]], most: int, acquisitions: Iterable[Value | None]
 ) -> bool:
     plate = group.ome.get("plate") or {}
-    known = {entry.get("path") for entry in plate.get("wells", ())}
     ids = {entry.get("id") for entry in plate.get("acquisitions", ())}
     return (
-        all(f"{row}/{column}" in known for row, column in wells)
+        all(at is not None and there for at, there in _places(plate, wells))
         and plate.get("field_count", 0) >= most
         and all(_acquisition_id(value) in ids for value in acquisitions if value is not None)
     )
@@ -165,9 +165,11 @@ def _adding(
 
 
 def _arrange(
-    plate: dict[str, Any], version: str, added: Iterable[tuple[str, str]], info: PlateInfo, place: str
+    plate: dict[str, Any], version: str, added: Collection[tuple[str, str]], info: PlateInfo, place: str
 ) -> None:
     """Bring rows, columns and wells of a plate into order, with more wells."""
+    if _inserted(plate, added):
+        return
     paths = {entry["path"] for entry in plate.get("wells", ())} | {f"{row}/{column}" for row, column in added}
     places = [tuple(path.split("/", 1)) for path in paths]
     rows = {row for row, _ in places} | {_row_name(number) for number in range(info.rows or 0)}
@@ -186,6 +188,46 @@ def _arrange(
         info.name or plate.get("name") or re.sub(r"(?i)(\.ome)?\.zarr$", "", place.rpartition("/")[2])
     )
     plate["version"] = version
+
+
+def _inserted(plate: dict[str, Any], added: Collection[tuple[str, str]]) -> bool:
+    """Put wells in their places among those that are there; not where there is no such row or column yet.
+
+    A well more in a plate of 1,536 costs a search then, and not an order of all.
+    """
+    places = _places(plate, added)
+    if not places or any(at is None for at, _ in places):
+        return False
+    for well in added:
+        ((at, there),) = _places(plate, [well])
+        if at is not None and not there:
+            row, column = _indices(plate, well)
+            plate["wells"].insert(at, {"path": "/".join(well), "rowIndex": row, "columnIndex": column})
+    return True
+
+
+def _places(
+    plate: Mapping[str, Any], wells: Iterable[tuple[str, str]]
+) -> list[tuple[int, bool] | tuple[None, bool]]:
+    """For each well its place in the plate's list, None without such a row or column, and whether it is there."""
+    listed = plate.get("wells", ())
+    found: list[tuple[int, bool] | tuple[None, bool]] = []
+    for well in wells:
+        indices = _indices(plate, well)
+        if None in indices:
+            found.append((None, False))
+            continue
+        at = bisect_left(listed, indices, key=lambda entry: (entry["rowIndex"], entry["columnIndex"]))
+        found.append((at, at < len(listed) and listed[at]["path"] == "/".join(well)))
+    return found
+
+
+def _indices(plate: Mapping[str, Any], well: tuple[str, str]) -> tuple[int | None, int | None]:
+    row, column = (
+        next((number for number, entry in enumerate(plate.get(axis, ())) if entry["name"] == name), None)
+        for axis, name in zip(("rows", "columns"), well, strict=True)
+    )
+    return row, column
 
 
 def _row_name(number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from polystore.components import ImageKey
 from polystore.errors import PolystoreError, UnsupportedFormatError
 from polystore.omezarr import images, labels, plates
 from polystore.omezarr.describing import show_labels
@@ -20,6 +21,12 @@ from polystore.omezarr.requests import Request
 from polystore.omezarr.tree import Tree
 
 __all__ = ["Batch", "Settings"]
+
+
+MOST_LISTED = 100_000
+_listed: set[tuple[str, str]] = set()
+"""Fields that this process has seen in the lists of their wells and plates. Who removes a field removes its
+group, and then it is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Batch:
         for item in items:
             groups.setdefault(_group_path(item.request.place), []).append(item)
         plate, context = plates.open_plate(tree, self._settings.version, self._settings.pyramid)
+        unlisted: list[ImageKey] = []
         for path, members in groups.items():
             targets, new = images.prepare(tree.at(path), context, [item.request for item in members])
             for item, target in zip(members, targets, strict=True):
@@ -94,7 +102,13 @@ class Batch:
                 field = tree.at(_field_path(first))
                 labels.register(field, context, first.labels)
                 show_labels(field, context, members[0].request, tree.at(path))
-        plates.register(tree, context, [item.request.place.key for item in items], plate)
+            if new or _name(tree, first) not in _listed:
+                unlisted.append(first.key)
+        if unlisted:
+            plates.register(tree, context, unlisted, plate)
+            if len(_listed) > MOST_LISTED:
+                _listed.clear()
+            _listed.update(_name(tree, members[0].request.place) for members in groups.values())
 
     def write(self, index: int, *, overwrite: bool = True) -> None:
         """Store the pixels of one plane; without any lock.
@@ -126,6 +140,11 @@ class Batch:
                 f"while {place.name!r} was stored, another process replaced its field in {item.tree.place} by one of "
                 "another dtype or size: a field has one of each"
             )
+
+
+def _name(tree: Tree, place: Plane) -> tuple[str, str]:
+    """What tells a field from those of all other stores."""
+    return repr(tree.store), tree.key(_field_path(place))
 
 
 def _field_path(place: Plane) -> str:
