@@ -238,7 +238,7 @@ def test_a_broken_file_is_listed_and_the_rest_copied(
     assert str(broken) in err
     broken.write_bytes(content)
     assert main(["cp", plate.root, str(tmp_path / target), "--verify"]) == 0
-    assert "1 planes copied" in capsys.readouterr().out
+    assert "1 plane copied" in capsys.readouterr().out
 
 
 def test_one_plane_of_another_kind_is_listed_and_the_rest_copied(
@@ -293,6 +293,20 @@ def test_part_of_a_plate(plate: PlateIndex, tmp_path: Path, capsys: pytest.Captu
     assert "no well 'H12'" in capsys.readouterr().err
     assert main(["cp", plate.root, target, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["present"] == 8
+
+
+def test_what_is_missing_or_double_in_the_plate_is_told(
+    plate: PlateIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(plate.root, "C05_s002_w1_z002.tif").unlink()
+    DiskBackend(plate.root).save(example_image(), "A01_s001_w1_z001.png")
+    assert main(["cp", plate.root, str(tmp_path / "tidy")]) == 0
+    out, err = capsys.readouterr()
+    assert "239 planes copied" in out
+    assert "lacks 1 planes that it should have: well=C05, field=2, channel=1, z=2" in err
+    assert "A01" in err.splitlines()[-2], err
+    assert main(["cp", plate.root, str(tmp_path / "part"), "--wells", "A02"]) == 0
+    assert "lacks" not in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(

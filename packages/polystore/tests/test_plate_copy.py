@@ -152,10 +152,19 @@ def test_part_of_a_plate(fm: FileManager, plate: PlateIndex, tmp_path: Path) -> 
     assert len(select(plate, channels=["w2"])) == len(select(plate, channels=[2])) == 4
     with pytest.raises(ComponentError, match=r"no well 'C03' .it has A01, B02"):
         select(plate, ["C03"])
-    with pytest.raises(ComponentError, match="by name: dapi, gfp"):
+    with pytest.raises(ComponentError, match="by name: DAPI, GFP"):
         select(plate, channels=["Cy5"])
     assert copy(fm, part, tmp_path / "out").copied == 6
     assert copy(fm, plate, tmp_path / "out").copied == 10
+
+
+def test_channels_of_one_name_are_all_meant_and_gaps_are_those_of_the_part(plate: PlateIndex) -> None:
+    info = PlateInfo(channels={1: ChannelInfo("FITC"), 2: ChannelInfo("fitc")})
+    gaps = (ImageKey(well="A01", field=3, channel=1), ImageKey(well="B02", field=3, channel=2))
+    twice = PlateIndex(plate.root, "disk", "test", plate.planes, info, gaps)
+    assert len(select(twice, channels=["FITC"])) == 16
+    assert select(twice, wells=["A01"]).missing == gaps[:1]
+    assert select(twice, channels=[2]).missing == gaps[1:]
 
 
 def test_another_plates_images_are_not_taken_for_this_ones(

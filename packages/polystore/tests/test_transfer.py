@@ -69,6 +69,19 @@ def test_to_a_bucket_and_back_a_file_stays_the_same_file(
         assert before.read_bytes() == after.read_bytes()
 
 
+def test_to_a_plate_of_ome_zarr_and_back(fm: FileManager, tmp_path: Path) -> None:
+    names = ["A01_s001_w1.tif", "A01_s001_w2.tif", "B02_s001_w1.tif"]
+    for seed, name in enumerate(names):
+        fm.save(example_image(seed), f"plate/{name}", "disk")
+    fm.save({"n": 1}, "plate/results.json", "disk")
+    fm.copy("plate", tmp_path / "p.zarr", "disk", to_backend="zarr")
+    fm.move(tmp_path / "p.zarr", "back", "zarr", to_backend="other")
+    for seed, name in enumerate(names):
+        np.testing.assert_array_equal(fm.load(f"back/{name}", "other"), example_image(seed))
+    assert fm.load("back/results.json", "other") == {"n": 1}
+    assert not (tmp_path / "p.zarr").exists()
+
+
 def test_another_suffix_is_another_format(fm: FileManager) -> None:
     fm.save(example_image(), "a.tif", "disk")
     fm.copy("a.tif", "a.npy", "disk", to_backend="other")

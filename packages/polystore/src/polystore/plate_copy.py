@@ -132,14 +132,18 @@ def select(
     ComponentError
         The plate has no such well or channel; the text lists those it has.
     """
-    planes: Iterable[PlaneRef] = index.planes
+    wanted: dict[Component, set[Value]] = {}
     if wells is not None:
-        wanted = {_known(index, Component.WELL, well) for well in wells}
-        planes = [plane for plane in planes if plane.key.well in wanted]
+        wanted[Component.WELL] = {value for well in wells for value in _known(index, Component.WELL, well)}
     if channels is not None:
-        wanted = {_known(index, Component.CHANNEL, channel) for channel in channels}
-        planes = [plane for plane in planes if plane.key.channel in wanted]
-    return replace(index, planes=tuple(planes))
+        found = (_known(index, Component.CHANNEL, channel) for channel in channels)
+        wanted[Component.CHANNEL] = {value for values in found for value in values}
+
+    def is_wanted(key: ImageKey) -> bool:
+        return all(key.get(which) in values for which, values in wanted.items())
+
+    planes = tuple(plane for plane in index.planes if is_wanted(plane.key))
+    return replace(index, planes=planes, missing=tuple(key for key in index.missing if is_wanted(key)))
 
 
 def plan_copy(
@@ -416,19 +420,20 @@ def _same(first: Any, second: Any) -> bool:
     return bool(np.array_equal(first, second, equal_nan=inexact))
 
 
-def _known(index: PlateIndex, which: Component, value: str | int) -> Value:
+def _known(index: PlateIndex, which: Component, value: str | int) -> set[Value]:
+    """The values of a plate that are meant: the value itself, or every channel of that name."""
     wanted = canonical(which, value)
     there = index.values(which)
     if wanted in there:
-        return wanted
-    names = {}
-    if which is Component.CHANNEL:
-        names = {info.name.casefold(): key for key, info in index.info.channels.items() if info.name}
-        if (found := names.get(str(value).casefold())) in there and found is not None:
-            return found
+        return {wanted}
+    named = {key: index.info.channels[key].name for key in there if key in index.info.channels}
+    names = {key: name for key, name in named.items() if name and which is Component.CHANNEL}
+    found = {key for key, name in names.items() if name.casefold() == str(value).casefold()}
+    if found:
+        return found
     known = ", ".join(str(one) for one in there)
-    named = f"; by name: {', '.join(names)}" if names else ""
-    raise ComponentError(f"the plate has no {which.value} {value!r} (it has {known}{named})")
+    by_name = f"; by name: {', '.join(names.values())}" if names else ""
+    raise ComponentError(f"the plate has no {which.value} {value!r} (it has {known}{by_name})")
 
 
 def _plate_name(index: PlateIndex) -> str:

@@ -21,6 +21,9 @@ __all__ = ["add"]
 LISTED = 20
 """Broken planes that are named; the rest are counted."""
 
+_TOLD = ("unreadable", "duplicate")
+"""Kinds of notes of a plate that somebody who keeps the copy only has to know."""
+
 _ABOUT = """\
 Copy a plate. TARGET is an OME-Zarr plate when it ends in .zarr (also in a bucket: s3://bucket/p.zarr), else a
 folder of TIFFs named A01_s001_w1_z001_t001.tif. Pixels are copied exactly.
@@ -120,7 +123,8 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         there = f", {report.present:,} were there already" if report.present else ""
         verified = ", all compared" if arguments.verify and not failures else ""
-        print(f"{report.copied:,} planes copied to {plan.target}{there}{verified}")
+        planes = "plane" if report.copied == 1 else "planes"
+        print(f"{report.copied:,} {planes} copied to {plan.target}{there}{verified}")
     _tell_of_gaps(index)
     if failures:
         raise _failed(failures, len(plan.index.planes))
@@ -197,7 +201,10 @@ class _interruptible:  # reads as a word
 
 
 def _tell_of_gaps(index: PlateIndex) -> None:
-    missing = getattr(index, "missing", ())
+    for note in index.notes:
+        if note.kind in _TOLD:
+            print(f"polystore: {note.text}", file=sys.stderr)
+    missing = index.missing
     if missing:
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         shown = "; ".join(str(key) for key in missing[:3])
