@@ -282,6 +282,21 @@ def test_a_bucket_is_a_target_and_a_source(
         np.testing.assert_array_equal(fm.load(f"{tmp_path}/back.zarr/{name}", "auto"), tifffile.imread(path))
 
 
+def test_an_ome_zarr_plate_in_a_bucket(
+    real: Path, bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = str(real / "1well-3C-2S-Zmix-T"), f"{bucket}/plates/p.zarr"
+    assert main(["cp", source, target, "--verify"]) == 0
+    assert f"12 planes copied to {target}, all compared" in capsys.readouterr().out
+    assert main(["cp", source, target, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["present"] == 12
+    assert open_plate(target).summary() == open_plate(source).summary()
+    assert main(["cp", target, str(tmp_path / "tidy")]) == 0
+    found = {parse_path(path.name): path for path in (tmp_path / "tidy").glob("*.tif")}
+    for key, path in vendor_files(Path(source)).items():
+        np.testing.assert_array_equal(tifffile.imread(found[key]), tifffile.imread(path))
+
+
 # -- what is asked for
 
 

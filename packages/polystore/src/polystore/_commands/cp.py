@@ -154,10 +154,6 @@ def _target(arguments: argparse.Namespace, fm: FileManager) -> tuple[str, str]:
                 f"{target} is inside an OME-Zarr plate; TARGET is the plate itself: x.zarr"
             )
         make: Any = BACKENDS.get("zarr")  # says which extra is missing
-        folder, _, name = target.replace(os.sep, "/").rpartition("/")
-        if "://" in target:
-            fm.mount("zarr target", make(folder, version=arguments.version))
-            return name, "zarr target"
         fm.mount("zarr target", make(version=arguments.version))
         return target, "zarr target"
     return target, backend
