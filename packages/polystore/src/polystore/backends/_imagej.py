@@ -31,6 +31,9 @@ PREFIX = "polystore."
 LOWEST, HIGHEST = -5000, 60535
 """Whole coordinates that 16 bits hold; ImageJ takes what is below for what is beyond 32767."""
 
+SECOND_HEADER = 52
+"""Bytes of the part of a file that says where name and properties are."""
+
 FARTHEST = 2**23
 """Where 32-bit floats, as which ImageJ keeps coordinates, are a whole pixel apart."""
 
@@ -74,6 +77,7 @@ def from_bytes(content: bytes, name: str = "") -> ROI:
     """
     if len(content) < 64 or content[:4] != b"Iout" or content[6] > ROI_TYPE.POINT:
         raise CorruptFileError("not an ImageJ region: it has another beginning, or is cut short")
+    _check_whole(content)
     there = ImagejRoi.frombytes(content)
     properties = _properties(there, name)
     place = _place(there, properties.pop(PREFIX + "place", None))
@@ -86,6 +90,21 @@ def from_bytes(content: bytes, name: str = "") -> ROI:
         numbers = frame.split()
         return masked(roi, [int(number) for number in numbers if number.isascii() and number.isdigit()])
     return roi
+
+
+def _check_whole(content: bytes) -> None:
+    """Refuse a file that lacks its ending: roifile would read it without the names and properties there."""
+    (second,) = struct.unpack_from(">i", content, 60)
+    if second == 0:
+        return  # as ImageJ wrote them before it had names, planes and properties
+    whole = 64 <= second <= len(content) - SECOND_HEADER
+    if whole:
+        name, letters = struct.unpack_from(">ii", content, second + 16)
+        text, signs, counters = struct.unpack_from(">iii", content, second + 40)
+        ends = (name + 2 * letters, text + 2 * signs, counters)
+        whole = all(0 <= part <= len(content) for part in (name, letters, text, signs, *ends))
+    if not whole:
+        raise CorruptFileError("a region that is cut short: its name or properties are missing")
 
 
 # -- shapes
@@ -302,6 +321,7 @@ def _put_properties(
     if (
         isinstance(name, str)
         and name
+        and not _AUTOMATIC.fullmatch(name)
         and all(" " <= sign < "\ud800" or "\ue000" <= sign <= "\uffff" for sign in name)
     ):
         there.name = name
