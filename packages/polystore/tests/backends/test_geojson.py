@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from roi_strategies import FARTHEST, HALVES, regions
+from roi_strategies import HALVES, regions
 
 from polystore.backends import _formats
 from polystore.errors import CorruptFileError, UnsupportedFormatError
 from polystore.labels import labels_to_rois
 from polystore.rois import ROI, RoiKind
 
+FAR = st.floats(-9.9e8, 9.9e8)
 SQUARE = [[1.5, 1.5], [1.5, 6.5], [6.5, 6.5], [6.5, 1.5]]
 HOLE = [[2.5, 2.5], [3.5, 2.5], [3.5, 3.5], [2.5, 3.5]]
 LABELS = hnp.arrays("u1", hnp.array_shapes(min_dims=2, max_dims=3, max_side=8), elements=st.integers(0, 2))
@@ -98,7 +99,7 @@ def check_polygon(rings: list[Any]) -> None:
         assert area >= -slack if index == 0 else area <= slack
 
 
-@given(st.lists(regions(HALVES) | regions(FARTHEST), max_size=3))
+@given(st.lists(regions(HALVES) | regions(FAR), max_size=3))
 def test_regions_come_back_and_the_file_is_by_the_rules(rois: list[ROI]) -> None:
     if surrogates(rois):
         with pytest.raises(UnsupportedFormatError, match="surrogates"):
@@ -214,6 +215,12 @@ def test_what_was_edited_elsewhere_wins_over_our_notes() -> None:
     assert ellipse == ROI("ellipse", [[1.5, 11.5], [6.5, 16.5]])
     del content["features"][0]["geometry"]["plane"]
     assert str(loaded(content)[0].place) == "well=A01"
+
+
+def test_a_region_at_the_very_edge_is_refused() -> None:
+    for roi in (ROI("point", [[0, 1e9]]), ROI("mask", [[-1e9, 0]], mask=[[1]])):
+        with pytest.raises(UnsupportedFormatError, match=r"use \.rois\.json"):
+            written(roi)
 
 
 def test_object_types() -> None:

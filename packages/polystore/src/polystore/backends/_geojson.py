@@ -16,7 +16,7 @@ import numpy as np
 from polystore.backends._regions import checked_regions, json_value, mask_frame, masked, property_value
 from polystore.components import ImageKey
 from polystore.errors import ComponentError, CorruptFileError, RoiError, UnsupportedFormatError
-from polystore.rois import ROI, Property, RoiKind
+from polystore.rois import MAX_COORDINATE, ROI, Property, RoiKind
 from polystore.rois._checks import Points
 from polystore.rois._geometry import signed_area
 from polystore.rois._nesting import nested
@@ -84,6 +84,11 @@ def _feature(roi: ROI, object_type: str) -> dict[str, Any]:
 
 def _geometry(roi: ROI) -> tuple[dict[str, Any], dict[str, Any]]:
     """The geometry, and what of the region it does not say."""
+    if max(map(abs, roi.bounds)) > MAX_COORDINATE - 1:
+        # Its outline, half a pixel farther out, would be no region's when it is read again.
+        raise UnsupportedFormatError(
+            f"a region that goes to {max(roi.bounds, key=abs):g}: at most {MAX_COORDINATE - 1:.0f}; use .rois.json"
+        )
     if roi.kind in (RoiKind.POINT, RoiKind.POLYLINE):
         positions = _positions(roi.points)
         if roi.kind is RoiKind.POLYLINE:
