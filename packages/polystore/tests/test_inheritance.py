@@ -156,11 +156,19 @@ def test_what_is_not_there_has_no_lines() -> None:
         (VFSConfig(), r"step: VFSConfig\(.*\) is no Show"),
         (LazyVFSConfig(), r"step: LazyVFSConfig\(\) is no Show"),
         (3, "step: 3 is no Show"),
+        (object(), "step: <object object at .*> is no Show"),
+        (Show, "step: <class .*Show'> is no Show"),
     ],
 )
 def test_what_cannot_be_said(said: Any, complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
         resolve(Show, ("step", said))
+
+
+def test_what_only_a_class_below_has_is_left_out() -> None:
+    found = resolve(Show, ("step", Special(port=5, mood="wild")))
+    assert found.value == Show(port=5)
+    assert list(found.settings) == ["port", "host", "gamma"]
 
 
 def test_a_field_without_default_must_be_said_somewhere() -> None:

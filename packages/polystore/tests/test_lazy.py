@@ -145,6 +145,8 @@ def test_a_nested_configuration_is_of_its_class_or_lazy_or_a_mapping() -> None:
         LazyWhole("a", viewer=3)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=r"Whole\.display"):
         LazyWhole("a", display=Place())  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=r"Whole\.display=<object"):
+        LazyWhole("a", display=object())  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="display cannot be None"):
         LazyWhole("a", display=NONE)
 

@@ -126,7 +126,7 @@ def _nested(cls: type, name: str, wanted: type, value: Any) -> Any:
     if isinstance(value, Mapping):
         return lazy(wanted)(**value)
     said = value.__concrete__ if isinstance(value, Lazy) else type(value)
-    if value is NONE or issubclass(said, wanted) or issubclass(wanted, said):
+    if value is NONE or (is_dataclass(said) and (issubclass(said, wanted) or issubclass(wanted, said))):
         return value
     raise SettingsError(
         f"{cls.__name__}.{name}={value!r}: give a {wanted.__name__}, a Lazy{wanted.__name__} or NONE"

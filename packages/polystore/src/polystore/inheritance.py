@@ -16,7 +16,7 @@ are is decided in `polystore.config_sources`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import reduce
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -111,13 +111,12 @@ def _said(cls: type[Any], given: object, origin: Origin, prefix: str) -> Iterato
             raise SettingsError(f"{origin}: {cls.__name__} has no {min(unknown)!r} (known: {known})")
         given = lazy(cls)(**given)
     about = given.__concrete__ if isinstance(given, Lazy) else type(given)
-    if not issubclass(about, cls) and not issubclass(cls, about):
+    if not is_dataclass(about) or not (issubclass(about, cls) or issubclass(cls, about)):
         raise SettingsError(
             f"{origin}: {given!r} is no {cls.__name__}: give one, its lazy variant or a mapping"
         )
     nested = nested_fields(cls)
-    kind: type[Any] = about if issubclass(about, cls) else cls
-    for each in fields(kind):
+    for each in fields(cls):
         value = getattr(given, each.name, None)
         if not each.init or not hasattr(given, each.name) or (value is None and isinstance(given, Lazy)):
             continue
