@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -99,17 +98,28 @@ def test_all_caches_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(LazyDiscoveryDict(enable_cache=True).keys()) == SCOPES
 
 
-def handler_of(item: str) -> str:
-    return str(MICROSCOPE_HANDLERS[item].__name__)
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_discovery_before_or_in_the_workers(method: str) -> None:
-    _ = list(MICROSCOPE_HANDLERS.keys())  # Discover once
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        assert pool.map(handler_of, ["openhcs", "imagexpress"]) == ["OpenHCSHandler", "ImageXpressHandler"]
-        pool.close()
-        pool.join()
+def test_discovery_before_or_in_the_workers(method: str, tmp_path: Path) -> None:
+    # A script of its own: workers that are spawned import the main module again.
+    script = tmp_path / "pool.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import multiprocessing
+            from polystore.microscopes import MICROSCOPE_HANDLERS
+
+            def handler_of(item):
+                return MICROSCOPE_HANDLERS[item].__name__
+
+            if __name__ == "__main__":
+                _ = list(MICROSCOPE_HANDLERS.keys()) # Discover once
+                with multiprocessing.get_context({method!r}).Pool(2) as pool:
+                    print(*pool.map(handler_of, ["openhcs", "imagexpress"]))
+                    pool.close()
+                    pool.join()
+            """)
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["OpenHCSHandler", "ImageXpressHandler"]
 
 
 def test_a_secondary_registry_is_complete_in_a_fresh_process(tmp_path: Path) -> None:

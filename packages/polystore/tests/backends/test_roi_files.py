@@ -344,7 +344,9 @@ def test_garbage_is_told(data: st.DataObject) -> None:
         pass
 
 
-@given(st.binary(max_size=300))
+@given(
+    st.binary(max_size=300).filter(lambda content: content.strip() != b"[]")
+)  # no regions, in our own words
 def test_other_bytes_are_told(content: bytes) -> None:
     for name in ("a.roi", "a.zip", "a.geojson", "a.rois.json"):
         for stream in (io.BytesIO(content), io.BytesIO(b"Iout" + content)):
