@@ -68,6 +68,20 @@ def test_the_demo_shows_a_plate_and_counts_every_image(tmp_path: Path) -> None:
         "napari": {"sent": images, "displayed": images, "superseded": 0, "dropped": 0, "lost_in_flight": 0}
     }
     assert summary["leaked_segments"] == 0
+
+    store = tmp_path / "Synthetic-Dose" / "clean.zarr"
+    assert f"kept as an OME-Zarr plate: {store}" in done.stdout
+    plate = FileManager().backend("zarr").plate(store)
+    assert (len(plate), len(plate.wells), plate.channels, plate.z) == (180, 6, (1, 2, 3), (1, 2, 3, 4, 5))
+    assert {number: channel.name for number, channel in plate.info.channels.items()} == {
+        1: "DAPI",
+        2: "GFP",
+        3: "Cy5",
+    }
+    assert plate.info.pixel_size_um == (0.65, 0.65)
+    labels = FileManager().load(store / "B02_s001_cells_labels.tif", "zarr")
+    assert labels.max() > 50
+
     assert {"napari", "PySide6-Essentials"} <= set(summary["versions"])
     assert list_viewers() == []
 

@@ -27,6 +27,7 @@ from openhcs_viewers.demo.plate import PlateImage
 from polystore import FileManager
 from polystore.backends.napari_stream import NapariStreamingBackend
 from polystore.components import Component, ImageKey
+from polystore.constants import Backend
 from polystore.streaming import ImageSender, sender_for
 from zmqruntime.errors import StreamError
 
@@ -127,7 +128,10 @@ class FieldWorker:
         paths = [image.path for image in images]
         if step.function is not None:
             made = [step.function(array, **step.params) for array in arrays]
-        if step.function is not None or step.backend is not None:
+        if step.backend == Backend.ZARR:
+            plate = self.job.zarr_plate(field.plate, step)
+            paths = [str(plate / self.job.zarr_name(field.plate, image.key)) for image in images]
+        elif step.function is not None or step.backend is not None:
             # Under the names the microscope gave, in a folder per step: what a step makes is a plate again.
             folder = self.job.output / field.plate / step.name
             paths = [str(folder / os.path.relpath(image.path, field.root)) for image in images]
@@ -173,6 +177,11 @@ class FieldWorker:
         labels, results = function(
             image, self.filemanager, metadata, backend=step.backend or "disk", **step.params
         )
+        kept = [each for each in self.job.steps[:index] if each.backend == Backend.ZARR]
+        if kept:  # with the images they were found in, where other software looks for labels
+            name = self.job.zarr_name(field.plate, place.key).removesuffix(".tif")
+            path = self.job.zarr_plate(field.plate, kept[-1]) / f"{name}_{step.name}_labels.tif"
+            self.filemanager.save(labels, path, Backend.ZARR)
         batch = _Batch(step.name, [place.key], [labels], [place.path], _PLAIN, kind="labels")
         self._save(index, step, field, batch)
         return labels, results

@@ -29,7 +29,10 @@ from openhcs_viewers.demo.pipeline import (
     WorkerReport,
 )
 from openhcs_viewers.demo.plate import Plate, read_plate
+from polystore import FileManager
 from polystore.config_sources import effective
+from polystore.constants import Backend
+from polystore.plate import ChannelInfo, PlateInfo
 from zmqruntime.config import is_loopback
 
 if TYPE_CHECKING:
@@ -183,6 +186,7 @@ class PipelineOrchestrator:
         plates = self._read()
         targets = (*self._launch(), *self.viewers)
         job = self._job(plates, targets)
+        describe_plates(job, plates)
         fields = _in_order(plates, job)
         from openhcs_viewers.demo import _worker
 
@@ -264,6 +268,7 @@ class PipelineOrchestrator:
             output=self.output,
             counted={plate.name: plate.counted for plate in plates},
             scales={plate.name: plate.scale for plate in plates},
+            channels={plate.name: _numbers(plate) for plate in plates},
             name_plates=len(plates) > 1,
             spotlight=_spotlight(plates[0]),
         )
@@ -344,6 +349,25 @@ class _Run:
         if kind not in self._given_up:
             self._given_up[kind] = reason
             self.failures.append(f"{kind}: {reason}")
+
+
+def _numbers(plate: Plate) -> dict[Value | None, int]:
+    return {channel.value: number for number, channel in enumerate(plate.channels, 1)}
+
+
+def describe_plates(job: Job, plates: Sequence[Plate]) -> None:
+    """Begin the OME-Zarr plates of the run: what is known of them stands there before the first image."""
+    for step in job.steps:
+        if step.backend != Backend.ZARR or step.kind is not StepKind.IMAGE:
+            continue
+        for plate in plates:
+            channels: dict[Value, ChannelInfo] = {
+                number: ChannelInfo(str(channel.value), emission_nm=channel.emission, color=channel.rgb)
+                for number, channel in enumerate(plate.channels, 1)
+                if channel.value is not None
+            }
+            info = PlateInfo(plate.name, pixel_size_um=plate.scale, channels=channels)
+            FileManager().backend(Backend.ZARR).describe(job.zarr_plate(plate.name, step), info)
 
 
 def write_results(job: Job, plates: Sequence[Plate], fields: Sequence[FieldResult]) -> None:

@@ -15,11 +15,12 @@ from openhcs_viewers.config import NapariStreamingConfig, PipelineConfig
 from openhcs_viewers.demo._errors import StepError
 from polystore.inheritance import Lazy
 from polystore.projection.spec import DisplaySpec
+from polystore.virtual_names import virtual_name
 from zmqruntime.stream import StreamStats
 
 if TYPE_CHECKING:
     from openhcs_viewers.demo.plate import FieldImages
-    from polystore.components import Value
+    from polystore.components import ImageKey, Value
     from zmqruntime.config import Endpoint
 
 BLOCK_DEADLINE = 15.0
@@ -55,8 +56,9 @@ class Step:
     params : mapping
         Further keyword arguments of the function.
     backend : str, optional
-        The store that keeps what the step makes, such as ``"disk"``; None keeps nothing of an image step, and lets
-        a counting step save to disk.
+        The store that keeps what the step makes: ``"disk"`` keeps a folder of files named as the microscope's,
+        ``"zarr"`` an OME-Zarr plate with the labels of the counting steps that follow. None keeps nothing of an
+        image step, and lets a counting step save to disk.
     channel : str or int, optional
         The channel a counting step works on; by default the plate's nuclei.
     streaming : bool
@@ -176,6 +178,8 @@ class Job:
         Of each plate, the channel whose cells are counted.
     scales
         Of each plate, the pixel size (y, x) in um or None.
+    channels
+        Of each plate, the number each channel has in an OME-Zarr plate.
     name_plates
         Whether images need their plate's name to be told apart.
     spotlight
@@ -188,8 +192,18 @@ class Job:
     output: Path
     counted: Mapping[str, Value | None]
     scales: Mapping[str, tuple[float, float] | None]
+    channels: Mapping[str, Mapping[Value | None, int]]
     name_plates: bool = False
     spotlight: tuple[Value | None, ...] | None = None
+
+    def zarr_plate(self, plate: str, step: Step) -> Path:
+        """Where an image step keeps an OME-Zarr plate."""
+        return self.output / plate / f"{step.name}.zarr"
+
+    def zarr_name(self, plate: str, key: ImageKey) -> str:
+        """What an image is called in an OME-Zarr plate: ``B02_s001_w1_z003.tif``."""
+        channel = None if key.channel is None else self.channels[plate][key.channel]
+        return virtual_name(key.replace(channel=channel))
 
     def images_streamed(self, images: FieldImages, target: ViewerTarget) -> int:
         """How many images one field sends to a viewer."""

@@ -29,7 +29,15 @@ NUCLEI = re.compile(r"dapi|hoechst|draq|nuclei|405|461", re.IGNORECASE)
 """Channels that show nuclei, which are what gets counted; without one the first channel is."""
 
 _PROPERTY = re.compile(rb'<prop id="([A-Za-z_-]+)"[^>]*? value="([^"]*)"')
-_COLOURS = ("green", "magenta", "blue", "yellow", "cyan", "red")
+_RGB = {
+    "green": "00FF00",
+    "magenta": "FF00FF",
+    "blue": "0000FF",
+    "yellow": "FFFF00",
+    "cyan": "00FFFF",
+    "red": "FF0000",
+}
+_COLOURS = tuple(_RGB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,11 @@ class Channel:
     value: Value | None
     emission: int | None = None
     colormap: str = "gray"
+
+    @property
+    def rgb(self) -> str:
+        """The brightest colour of its colour map, as OME-Zarr writes it: ``"00FF00"``."""
+        return _RGB.get(self.colormap, "FFFFFF")
 
 
 @dataclass(frozen=True, slots=True)

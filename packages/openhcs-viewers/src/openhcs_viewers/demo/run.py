@@ -43,7 +43,7 @@ DEFAULT_OUT = Path("out") / "demo"
 
 STEPS = (
     Step("load"),
-    Step("clean", subtract_background),
+    Step("clean", subtract_background, backend="zarr"),
     Step("cells", cell_counting_cpu, StepKind.COUNT, backend="disk"),
 )
 """The demo's pipeline."""
@@ -251,6 +251,8 @@ def _report(console: Console, result: RunResult, problems: Sequence[str], out: P
         highlight=False,
         soft_wrap=True,
     )
+    for store in sorted(out.glob("*/*.zarr")):
+        console.print(f"kept as an OME-Zarr plate: {store}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
