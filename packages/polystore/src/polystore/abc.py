@@ -188,6 +188,9 @@ class DataSink(RegistersBackend, ABC):
     takes_context: ClassVar[bool] = True
     """Whether it is told where a batch belongs (step, components, viewer), beside what to write."""
 
+    context_options: ClassVar[frozenset[str]] = frozenset()
+    """Of what is said of a batch's place and show, the options that matter to a store nonetheless: ``kind``."""
+
     @abstractmethod
     def save_batch(self, data_list: Sequence[Any], file_paths: Sequence[StrPath], **options: Any) -> Any:
         """Write every item under its path, or raise an error that names the first that failed."""

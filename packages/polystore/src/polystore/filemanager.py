@@ -34,7 +34,8 @@ CONTEXT_OPTIONS = frozenset(
     }
 )  # fmt: skip
 """Options that say where a batch belongs and how it is shown. A store keeps values by path and is not given
-them, so that one call with the same options can go to a store and to a viewer."""
+them (but those in its `DataSink.context_options`), so that one call with the same options can go to a store and to
+a viewer."""
 
 
 class FileManager:
@@ -314,14 +315,14 @@ class FileManager:
     ) -> Any:
         if isinstance(backend, str):
             sink = self._sink(backend, *([path] if verb == "save" else path))
-            given = options if sink.takes_context else _without_context(options)
+            given = options if sink.takes_context else _for_store(sink, options)
             return getattr(sink, verb)(data, path, **given)
         sinks = {name: self._sink(name, *([path] if verb == "save" else path)) for name in backend}
         context = {name: value for name, value in options.items() if name in CONTEXT_OPTIONS}
         results = {}
         # Stores first: what a viewer shows is then already safe.
         for name, sink in sorted(sinks.items(), key=lambda item: item[1].takes_context):
-            given = context if sink.takes_context else _without_context(options)
+            given = context if sink.takes_context else _for_store(sink, options)
             results[name] = getattr(sink, verb)(data, path, **given)
         return results
 
@@ -395,8 +396,9 @@ class FileManager:
         return there
 
 
-def _without_context(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in CONTEXT_OPTIONS}
+def _for_store(store: DataSink, options: dict[str, Any]) -> dict[str, Any]:
+    left_out = CONTEXT_OPTIONS - store.context_options
+    return {name: value for name, value in options.items() if name not in left_out}
 
 
 def _filter(paths: Iterable[str], pattern: str | None, extensions: Iterable[str] | None) -> list[str]:

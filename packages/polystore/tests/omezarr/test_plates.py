@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from polystore.backends.memory import MemoryBackend
 from polystore.backends.zarr import ZarrBackend
 from polystore.errors import (
     AlreadyExistsError,
@@ -20,6 +21,7 @@ from polystore.errors import (
     UnsupportedArrayError,
     UnsupportedFormatError,
 )
+from polystore.filemanager import FileManager
 from polystore.microscopes import identify
 from polystore.plate import ChannelInfo, PlateInfo
 
@@ -305,6 +307,33 @@ def test_labels_by_kind_go_to_the_labels(store: ZarrBackend, tmp_path: Path) -> 
     store.delete(plate / "A01_s001_w3.tif")
     assert len(store.list_files(plate)) == 1
     validate(plate, store.version)
+
+
+def test_labels_by_kind_through_the_filemanager(store: ZarrBackend, tmp_path: Path) -> None:
+    plate, files = tmp_path / "p.zarr", FileManager({"zarr": store, "memory": MemoryBackend()})
+    files.save_batch(
+        [noise(2, dtype="int32")],
+        [plate / "A01_s001_w3.tif"],
+        ["memory", "zarr"],
+        kind="labels",
+        step_name="cells",
+    )
+    assert (plate / "A/1/1/labels/labels").is_dir()
+    np.testing.assert_array_equal(files.load(plate / "A01_s001_w3.tif", "zarr"), noise(2, dtype="int32"))
+
+
+def test_colours_of_labels_survive_more_labels(tmp_path: Path) -> None:
+    plate, store = tmp_path / "p.zarr", ZarrBackend(engine=ENGINE)
+    store.save(noise(1, dtype="int32"), plate / "A01_s001_w1_labels.tif")
+    file = plate / "A/1/1/labels/labels/zarr.json"
+    group = json.loads(file.read_text())
+    group["attributes"]["ome"]["image-label"]["colors"] = [{"label-value": 1, "rgba": [255, 0, 0, 255]}]
+    file.write_text(json.dumps(group))
+    store.save(noise(2, dtype="int32"), plate / "A01_s001_w2_labels.tif")
+    store.describe(plate, PlateInfo(pixel_size_um=(0.5, 0.5)))
+    mark = json.loads(file.read_text())["attributes"]["ome"]["image-label"]
+    assert mark["colors"] == [{"label-value": 1, "rgba": [255, 0, 0, 255]}]
+    validate(plate, "0.5")
 
 
 def test_labels_come_before_their_image(store: ZarrBackend, tmp_path: Path) -> None:

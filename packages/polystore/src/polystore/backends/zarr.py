@@ -76,6 +76,8 @@ class ZarrBackend(StorageBackend):
         How to reach a bucket, as of `polystore.objects.CloudObjects`: ``endpoint=``, ``profile=``.
     """
 
+    context_options = frozenset({"kind"})
+
     def __init__(
         self,
         root: StrPath | None = None,

@@ -30,7 +30,7 @@ def describe(
         mark: dict[str, Any] = {"source": {"image": "../../"}}
         if context.version == "0.4":
             mark["version"] = "0.4"
-        ome["image-label"] = mark
+        ome["image-label"] = {**(ome.get("image-label") or {}), **mark}  # colours and properties stay
         return
     channels = main.c
     dtype = np.dtype(main.dtype)
