@@ -13,12 +13,17 @@ import importlib
 import importlib.metadata
 import io
 import sys
+import tempfile
 import warnings
 import zipfile
 from pathlib import Path
 
 WORKSPACE = ("zmqruntime", "polystore", "openhcs-viewers")
 DATA_FILES = {"openhcs-viewers": ("system_packages.json",)}
+
+SMALL = frozenset({"zmqruntime", "polystore"})
+"""What stays small: with all it needs, at most 8 distributions and 20 MiB beyond NumPy."""
+MOST_DISTRIBUTIONS, MOST_BYTES = 8, 20 << 20
 
 
 def recorded(text: str) -> dict[str, str]:
@@ -55,6 +60,38 @@ def check(dist_dir: Path, name: str) -> str:
     return installed.version
 
 
+def footprint() -> str:
+    """Return what is installed here, or exit when it is more than it may be."""
+    # Of the environment itself, without what an installer may have put there.
+    dists = {dist.metadata["Name"]: dist for dist in importlib.metadata.distributions()}
+    names = sorted(dists.keys() - {"pip", "setuptools", "uv", "wheel"})
+    size = sum(
+        path.locate().stat().st_size
+        for name in names
+        if name != "numpy"
+        for path in dists[name].files or ()
+        if path.suffix != ".pyc" and path.locate().exists()
+    )
+    said = f"{len(names)} distributions ({', '.join(names)}), {size / (1 << 20):.1f} MiB beyond NumPy"
+    if len(names) > MOST_DISTRIBUTIONS or size > MOST_BYTES:
+        sys.exit(f"{said}: at most {MOST_DISTRIBUTIONS} and {MOST_BYTES >> 20} MiB")
+    return said
+
+
+def keeps_a_tiff() -> str:
+    """Return how a TIFF came back that was written and read with nothing but the base."""
+    import numpy as np
+
+    files = importlib.import_module("polystore").FileManager()
+    image = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        files.save(image, f"{folder}/A01_s001_w1.tif", "disk")
+        files.copy(f"{folder}/A01_s001_w1.tif", "A01_s001_w1.tif", "disk", to_backend="memory")
+        if not np.array_equal(files.load("A01_s001_w1.tif", "memory"), image):
+            sys.exit("a TIFF did not come back as it was saved")
+    return "a TIFF written, copied and read"
+
+
 def main(folder: str, *expected: str) -> None:
     """Check every package of the workspace against what is expected here."""
     warnings.simplefilter("error")
@@ -63,6 +100,10 @@ def main(folder: str, *expected: str) -> None:
         sys.exit(f"workspace packages here: {sorted(here)}; expected: {sorted(expected)}")
     for name in expected:
         print(f"{name} {check(Path(folder), name)}: from {folder}, imports")
+    if SMALL.issuperset(expected):
+        print(footprint())
+    if "polystore" in expected:
+        print(keeps_a_tiff())
 
 
 if __name__ == "__main__":
