@@ -66,8 +66,13 @@ def download(plate: str, folder: Path) -> None:
         target.put(key, source.get(key).data)
 
 
-@pytest.mark.parametrize("mode", ["wells", "fields"])
-@pytest.mark.parametrize("runs", [1, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+LONG = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+
+@pytest.mark.parametrize(
+    "runs, mode",
+    [(1, "fields"), pytest.param(100, "fields", marks=LONG), pytest.param(100, "wells", marks=LONG)],
+)
 def test_eight_processes_lose_nothing(bucket: str, tmp_path: Path, runs: int, mode: str) -> None:
     for run in range(runs):
         plate = f"{bucket}/{run}/p.zarr"
