@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polystore.backends.memory import MemoryBackend
 from polystore.backends.zarr import ZarrBackend
+from polystore.components import ImageKey
 from polystore.errors import (
     AlreadyExistsError,
     BatchError,
@@ -22,7 +23,7 @@ from polystore.errors import (
     UnsupportedFormatError,
 )
 from polystore.filemanager import FileManager
-from polystore.microscopes import identify
+from polystore.microscopes import identify, open_plate
 from polystore.plate import ChannelInfo, PlateInfo
 
 ENGINE: Any = os.environ.get("POLYSTORE_TEST_ZARR_ENGINE", "zarr")
@@ -334,6 +335,21 @@ def test_colours_of_labels_survive_more_labels(tmp_path: Path) -> None:
     mark = json.loads(file.read_text())["attributes"]["ome"]["image-label"]
     assert mark["colors"] == [{"label-value": 1, "rgba": [255, 0, 0, 255]}]
     validate(plate, "0.5")
+
+
+def test_missing_planes_of_a_plate_are_told(tmp_path: Path) -> None:
+    plate, store = tmp_path / "p.zarr", ZarrBackend(engine=ENGINE)
+    names = [
+        f"{well}_s001_w{channel}_z{z:03d}.tif"
+        for well in ("A01", "B02")
+        for channel in (1, 2)
+        for z in (1, 2)
+    ]
+    assert names.pop(5) == "B02_s001_w1_z002.tif"
+    store.save_batch([noise(1)] * len(names), [plate / name for name in names])
+    index = open_plate(plate)
+    assert len(index) == 7
+    assert index.missing == (ImageKey(well="B02", field=1, channel=1, z=2),)
 
 
 def test_labels_come_before_their_image(store: ZarrBackend, tmp_path: Path) -> None:

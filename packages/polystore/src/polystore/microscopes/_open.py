@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from polystore._paths import StrPath, check_path
@@ -78,7 +79,7 @@ def open_plate(
         handler = _handler("omero")  # its names alone would be those of OpenHCS
     by_itself = handler is None or chosen == Backend.OMERO_LOCAL
     if by_itself and chosen in _KEEP_PLATES and isinstance(store, SupportsPlate):
-        return store.plate(root)
+        return _with_missing(store.plate(root))
     if isinstance(store, DataSource) and store.is_file(root):
         root = posixpath.dirname(root.replace(os.sep, "/")) or "."
     files = PlateFiles(root, filemanager, chosen)
@@ -101,6 +102,14 @@ def open_plate(
     return PlateIndex(
         root, files.backend, handler.microscope_type, tuple(planes), info, tuple(missing), tuple(files.notes)
     )
+
+
+def _with_missing(index: PlateIndex) -> PlateIndex:
+    """What a store of plates does not say: which planes would be there if each field had what any field has."""
+    keys = (plane.key for plane in index.planes)
+    there = {key if key.plate is None else key.replace(plate=None) for key in keys}
+    missing = sorted(set(complete_grid(there)) - there, key=lambda key: key.sort_key())
+    return replace(index, missing=tuple(missing)) if missing and not index.missing else index
 
 
 def find_handler(
