@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 from zlib import crc32
 
-from polystore._filelock import host_name, try_lock
+from polystore._filelock import file_lock, host_name, try_lock
 
 __all__ = ["atomic_write", "is_temporary", "sweep", "sweep_once"]
 
 _PREFIX, _SUFFIX, _LOCK_SUFFIX = ".polystore-", ".tmp", ".lock"
 _numbers = itertools.count()
-_NO_HARD_LINKS = (PermissionError, NotImplementedError)
+_NO_HARD_LINKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK})
+_CREATING = 30.0
 
 _FOREIGN_AGE = 86_400.0
 """Seconds after which an unfinished file of another machine is taken for one of a dead writer: file systems
@@ -207,10 +208,13 @@ def _place(temporary: str, path: str, overwrite: bool, durable: bool) -> None:
 def _place_new(temporary: str, path: str) -> None:
     try:
         os.link(temporary, path)  # fails when something is there, in one step
-    except _NO_HARD_LINKS:
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        os.replace(temporary, path)
+    except (OSError, NotImplementedError) as exc:
+        if not isinstance(exc, (PermissionError, NotImplementedError)) and exc.errno not in _NO_HARD_LINKS:
+            raise
+        with file_lock(f"{path}.new", timeout=_CREATING):  # of two that make it one comes first
+            if os.path.lexists(path):
+                raise FileExistsError(path) from None
+            os.replace(temporary, path)
     else:
         os.unlink(temporary)
 

@@ -27,6 +27,7 @@ from polystore.errors import (
     UnsupportedFormatError,
 )
 from polystore.microscopes import parse_path
+from polystore.objects._place import is_url
 from polystore.objects.local import LocalObjects
 from polystore.plate import PlaneRef, PlateIndex, PlateInfo
 from polystore.virtual_names import virtual_name
@@ -299,9 +300,10 @@ class VirtualWorkspaceBackend(StorageBackend, VirtualBackend):
         )
         if allowed is None:
             return
-        real = os.path.realpath(folder) if on_disk else folder
+        # Other backends read the file system, too (zarr); only urls are taken as they are.
+        real = os.path.realpath(folder) if on_disk or not is_url(folder) else folder
         for top in allowed:
-            place = os.path.realpath(top) if on_disk else top
+            place = top if is_url(top) else os.path.realpath(top)
             if real == place or real.startswith(place.rstrip(os.sep) + os.sep):
                 return
         raise UnsafePathError(

@@ -295,10 +295,11 @@ class ZarrBackend(StorageBackend):
                 array = _exact(data)
                 if not _is_plane(place, array):
                     continue
+                self._refuse_internal(path)
                 self._check_above(path, plate=place.plate)
             except PolystoreError:
                 break
-            batch.add(index, self._tree(place.plate), place, array)
+            batch.add(index, self._tree(place.plate), place, array, overwrite=overwrite)
         batch.prepare()
 
     def _save(
@@ -329,13 +330,18 @@ class ZarrBackend(StorageBackend):
         if isinstance(place, Plane) and _is_plane(place, array):
             if options:
                 raise UnsupportedFormatError(f"unknown option {sorted(options)[0]!r} for a plane of a plate")
+            if index not in batch:  # it was refused when room was made: say why
+                self._refuse_internal(path)
+                self._check_above(path, plate=place.plate)
             single = Single(text + names.SUFFIX)
-            if self._files.there(single.path) or self._files.there(text):
-                self._make_way(path, single, overwrite=overwrite)
+            stands = self._files.there(single.path) or self._files.there(text)
+            replaced = stands and self._stands_in_the_way(path, single, overwrite=overwrite)
             folder = posixpath.dirname(place.name)
             if folder:
                 self._files.mkdir(posixpath.dirname(text))
             batch.write(index, overwrite=overwrite)
+            if replaced:
+                self._files.delete(single.path, recursive=True)
             return
         taken = isinstance(place, Plane) and reader.has_plane(self._tree(place.plate), place)
         if taken and not overwrite:
@@ -360,17 +366,18 @@ class ZarrBackend(StorageBackend):
             assert isinstance(place, Plane)
             reader.delete_plane(self._tree(place.plate), place)
 
-    def _make_way(self, path: StrPath, single: Single, *, overwrite: bool) -> None:
-        """Whatever stands under a plane's name and is no plane of the plate."""
+    def _stands_in_the_way(self, path: StrPath, single: Single, *, overwrite: bool) -> bool:
+        """Whether an image of its own has a plane's name and goes when the plane is stored; others are refused."""
         if is_single(open_group(self._tree(single.path))):
             if not overwrite:
                 raise AlreadyExistsError(f"{path!s} exists already; pass overwrite=True to replace it")
-            self._files.delete(single.path, recursive=True)
+            return True
         kind = self._files.kind(path)
         if kind == "folder":
             raise NotAFileError(f"a folder is at {path!s}; choose another name")
         if kind == "file":
             raise AlreadyExistsError(f"a file of another format is at {path!s}; delete it first")
+        return False
 
     def describe(self, plate_path: StrPath, info: PlateInfo) -> None:
         """Note what is known of a plate (names of channels, sizes of pixels, positions), beside what is
@@ -492,9 +499,11 @@ class ZarrBackend(StorageBackend):
 
     def _refuse_internal(self, path: StrPath) -> None:
         text = _clean(path)
-        folder, name = posixpath.split(text)
-        if self._is_plate(folder) and (name in _INTERNAL or names.is_row(name)):
-            raise UnsafePathError(f"{path!s} is part of the plate's own structure; choose another name")
+        while text not in ("", ".", "/"):
+            folder, name = posixpath.split(text)
+            if self._is_plate(folder) and (name in _INTERNAL or names.is_row(name)):
+                raise UnsafePathError(f"{path!s} is part of the plate's own structure; choose another name")
+            text = folder
 
     def _hides(self, folder: str, name: str) -> bool:
         return (

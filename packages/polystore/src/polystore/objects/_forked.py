@@ -7,10 +7,12 @@ what worked before the fork works after it.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import msgspec
@@ -37,7 +39,7 @@ class ForkedBucket:
         assert process.stdin is not None
         assert process.stdout is not None
         self._requests, self._replies = process.stdin, process.stdout
-        self._end = weakref.finalize(self, _stop, process)
+        self._end = weakref.finalize(self, _stop, process, os.getpid())
         _send(self._requests, place)
 
     def open(self, prefix: str) -> Any:
@@ -78,13 +80,21 @@ def _send(stream: BinaryIO | Any, message: Any) -> None:
 
 def _receive(stream: BinaryIO | Any, kind: Any = Any) -> Any:
     head = stream.read(8)
-    if len(head) < 8:
+    if len(head) < 8 or head == bytes(8):
         raise EOFError("the other side has ended")
     return msgspec.msgpack.decode(stream.read(int.from_bytes(head, "big")), type=kind)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.communicate()  # closes its input, on which it ends
+def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
+    if os.getpid() != owner:
+        return  # forked since: it is not ours to end, nor to wait for
+    assert process.stdin is not None
+    with suppress(OSError):  # it has ended already
+        process.stdin.write(bytes(8))  # its input may stay open in processes forked from this one
+        process.stdin.close()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
 
 
 def _serve(requests: Any, replies: Any) -> None:

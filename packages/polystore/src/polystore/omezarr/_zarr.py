@@ -45,7 +45,7 @@ class ZarrEngine:
             handle.memory[handle.key] = default_buffer_prototype().buffer.from_bytes(data)
             chunk = handle.array[...]
             del handle.memory[handle.key]
-        return np.asarray(chunk)
+        return np.asarray(chunk, dtype=meta.dtype)  # format 2 may be of the other byte order
 
 
 def _open(meta: ArrayMeta) -> _Handle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "planes_in",
     "prepare",
     "present",
+    "switch",
     "target_of",
 ]
 
@@ -54,6 +55,7 @@ class Target:
     path: str
     metas: tuple[tuple[str, ArrayMeta], ...]
     index: Index
+    renews: str | None = None
 
 
 def prepare(
@@ -73,11 +75,13 @@ def prepare(
     new = block is None
     places = None if block is None else _all_fit(block, requests)
     found: list[tuple[Series, Index] | PolystoreError]
+    renewed: dict[str, str] = {}
     if places is None:
         found = []
 
         def change(group: Group, is_new: bool) -> bool:
-            found[:] = _extend(tree, context, group, requests)
+            renewed.clear()
+            found[:] = _extend(tree, context, group, requests, renewed)
             return True
 
         changed = change_group(tree, context.format, change)
@@ -101,8 +105,56 @@ def prepare(
         series, index = item
         if series.path not in arrays:
             arrays[series.path] = tuple(_ensure_arrays(tree, context.format, series))
-        targets.append(Target(series.path, arrays[series.path], index))
+        targets.append(Target(series.path, arrays[series.path], index, renewed.get(series.path)))
     return targets, new
+
+
+def switch(tree: Tree, context: Context, request: Request, target: Target) -> None:
+    """Let a series be the arrays that now hold its only plane, and remove those it had: the last step of
+    replacing a plane by one of another dtype or size."""
+    assert target.renews is not None
+    old: list[str] = []
+
+    def change(group: Group, is_new: bool) -> bool:
+        block = read_block(group.block, tree.place)
+        found = None if block is None else target_of(block, request.place)
+        if block is None or found is None or found[0].path != target.renews or found[1] != target.index:
+            raise _other_sort(request, tree, None)
+        series = found[0]
+        if set(present(tree, context.format, series)) - {target.index}:
+            raise _other_sort(request, tree, series)
+        old[:] = series.paths()
+        _renew(series, context, request, target.path)
+        group.attributes[BLOCK] = msgspec.to_builtins(block)
+        describe(group, context, block, labels=request.place.labels, requests=[request])
+        return True
+
+    try:
+        block = read_block(change_group(tree, context.format, change).block, tree.place)
+    except BaseException:
+        for path, _ in target.metas:
+            tree.at(path).delete_all()
+        raise
+    if block is not None:
+        describe_others(tree, context, block, request.place.labels)
+    for path in old:
+        tree.at(path).delete_all()
+
+
+def _renew(series: Series, context: Context, request: Request, path: str) -> None:
+    plane = request.plane
+    series.path = path
+    series.dtype, series.plane = plane.dtype.name, list(plane.shape)
+    series.levels = levels_of(plane.shape[0], plane.shape[1], context.pyramid)
+
+
+def _other_sort(request: Request, tree: Tree, series: Series | None) -> UnsupportedFormatError:
+    plane = request.plane
+    others = "of another sort" if series is None else f"{series.dtype} {tuple(series.plane)}"
+    return UnsupportedFormatError(
+        f"{request.place.name!r} is {plane.dtype} {plane.shape}, others of its field in {tree.place} are {others}: "
+        "a field has one dtype and one size. Convert it, or save it to another folder"
+    )
 
 
 def _ensure_arrays(tree: Tree, zarr_format: ZarrFormat, series: Series) -> Iterator[tuple[str, ArrayMeta]]:
@@ -179,7 +231,7 @@ def name_at(series: Series, index: Index) -> str:
 
 
 def _extend(
-    tree: Tree, context: Context, group: Group, requests: Sequence[Request]
+    tree: Tree, context: Context, group: Group, requests: Sequence[Request], renewed: dict[str, str]
 ) -> list[tuple[Series, Index] | PolystoreError]:
     first = requests[0].place
     key = first.key
@@ -192,7 +244,7 @@ def _extend(
     found: list[tuple[Series, Index] | PolystoreError] = []
     for request in requests:
         before = [item for item in found if not isinstance(item, PolystoreError)]
-        found.append(_admit(tree, context, block, request, before))
+        found.append(_admit(tree, context, block, request, before, renewed))
     group.attributes[BLOCK] = msgspec.to_builtins(block)
     describe(group, context, block, labels=first.labels, requests=requests)
     return found
@@ -242,26 +294,35 @@ def _admit(
     block: ImageBlock,
     request: Request,
     before: Sequence[tuple[Series, Index]],
+    renewed: dict[str, str],
 ) -> tuple[Series, Index] | PolystoreError:
     place, plane = request.place, request.plane
     target = target_of(block, place)
     assert target is not None
     series, index = target
     if not _same_sort(series, plane):
-        others = {*present(tree, context.format, series), *(at for which, at in before if which is series)}
-        others.discard(index)
-        if others:
-            return UnsupportedFormatError(
-                f"{place.name!r} is {plane.dtype} {plane.shape}, others of its field in "
-                f"{tree.place} are {series.dtype} {tuple(series.plane)}: a field has one dtype and one size. "
-                "Convert it, or save it to another folder"
-            )
-        series.path = _unused_path(block)
-        series.dtype, series.plane = plane.dtype.name, list(plane.shape)
-        series.levels = levels_of(plane.shape[0], plane.shape[1], context.pyramid)
+        there_now = set(present(tree, context.format, series))
+        if {*there_now, *(at for which, at in before if which is series)} - {index}:
+            return _other_sort(request, tree, series)
+        if index in there_now:
+            if not request.overwrite:
+                return AlreadyExistsError(
+                    f"{place.name!r} exists in {tree.place} already; pass overwrite=True to replace it"
+                )
+            if name_at(series, index) != place.name:
+                return AlreadyExistsError(
+                    f"the plane of {place.name!r} is in {tree.place} already, under the name "
+                    f"{name_at(series, index)!r}: delete that first"
+                )
+            # The plane that is there stays until the new one is: see `switch`.
+            copy = msgspec.structs.replace(series)
+            _renew(copy, context, request, _unused_path())
+            renewed[copy.path] = series.path
+            return copy, index
+        _renew(series, context, request, _unused_path())
     there = name_at(series, index)
     if there != place.name:
-        if there and index in present(tree, context.format, series):
+        if there and _is_stored(tree, context.format, series, index):
             return AlreadyExistsError(
                 f"the plane of {place.name!r} is in {tree.place} already, under the name {there!r}: delete that first"
             )
@@ -269,13 +330,9 @@ def _admit(
     return series, index
 
 
-def _unused_path(block: ImageBlock) -> str:
+def _unused_path() -> str:
     """A path for a series that starts anew; never one that was used before, which readers may still look at."""
-    numbers = [int(match[1]) for series in block.series if (match := _RENEWED.fullmatch(series.path))]
-    return f"v{max(numbers, default=0) + 1}/0"
-
-
-_RENEWED = re.compile(r"v([0-9]+)/0", re.ASCII)
+    return f"v{secrets.token_hex(8)}/0"
 
 
 def present(tree: Tree, zarr_format: ZarrFormat, series: Series) -> list[Index]:
@@ -289,6 +346,13 @@ def present(tree: Tree, zarr_format: ZarrFormat, series: Series) -> list[Index]:
     return [
         (i, j, k) for i in range(t) for j in range(c) for k in range(z) if meta.key((i, j, k, 0, 0)) in keys
     ]
+
+
+def _is_stored(tree: Tree, zarr_format: ZarrFormat, series: Series, index: Index) -> bool:
+    """Whether one plane is there: one look instead of `present`'s listing."""
+    array = tree.at(series.path)
+    meta = array_meta(array, zarr_format)
+    return meta is not None and array.holds(meta.key((*index, 0, 0)))
 
 
 def planes_in(tree: Tree, zarr_format: ZarrFormat, block: ImageBlock) -> Iterator[tuple[str, Series, Index]]:

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 from polystore._paths import natural_key
@@ -123,7 +124,9 @@ def _list_fields(tree: Tree, context: Context, fields: Mapping[str, ImageKey]) -
 
 def _acquisition_id(acquisition: Value) -> int:
     text = str(acquisition)
-    return int(text) if text.isdigit() else int.from_bytes(text.encode()[:6], "big")
+    if text.isascii() and text.isdigit():
+        return int(text)
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
 
 
 def _lists(

@@ -29,6 +29,7 @@ class Request:
 
     place: Plane
     plane: NDArray[Any]
+    overwrite: bool = True
 
 
 @dataclass(frozen=True, slots=True)

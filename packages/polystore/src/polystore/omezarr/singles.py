@@ -68,18 +68,23 @@ def save_single(
     folder = _new_folder(tree, zarr_format, is_new=group is None)
     paths = [f"{folder}{level}" for level in range(levels)]
     shapes: list[Sequence[int]] = []
-    for path in paths:
-        meta = ArrayMeta.new(zarr_format, array.shape, array.dtype, axes=names)
-        store_array(tree.at(path), meta)
-        write_array(tree.at(path), meta, array, engine)
-        shapes.append(array.shape)
-        if path != paths[-1]:
-            array = halved(array, nearest=labels)
+    try:
+        for path in paths:
+            meta = ArrayMeta.new(zarr_format, array.shape, array.dtype, axes=names)
+            store_array(tree.at(path), meta)
+            write_array(tree.at(path), meta, array, engine)
+            shapes.append(array.shape)
+            if path != paths[-1]:
+                array = halved(array, nearest=labels)
+    except BaseException:
+        _discard(tree, paths)
+        raise
 
     replaced: list[str] = []
 
     def change(group: Group, is_new: bool) -> bool:
         if is_single(group) and not overwrite:
+            _discard(tree, paths)
             raise AlreadyExistsError(f"{tree.place} exists already; pass overwrite=True to replace it")
         replaced[:] = _paths(group, tree.place) if is_single(group) else []
         group.attributes[BLOCK] = {"version": 1, "array": paths[0]}
@@ -174,6 +179,12 @@ def _replaced_in_place(
         return False
     write_array(tree.at(path), meta, array, engine)
     return True
+
+
+def _discard(tree: Tree, paths: Sequence[str]) -> None:
+    """Remove arrays that only this caller knows."""
+    for path in paths:
+        tree.at(path).delete_all()
 
 
 def _new_folder(tree: Tree, zarr_format: ZarrFormat, *, is_new: bool) -> str:

@@ -89,6 +89,8 @@ class Tree:
                 self.store.delete(key)
             except NotFoundError:
                 continue  # somebody else was faster
+        if isinstance(self.store, PlateFolder):
+            self.store.prune(self.prefix)
 
     def holds(self, name: str) -> bool:
         """Whether there are bytes under a name."""

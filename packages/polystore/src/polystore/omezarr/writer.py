@@ -9,15 +9,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from polystore.components import ImageKey
-from polystore.errors import PolystoreError, UnsupportedFormatError
+from polystore.errors import AlreadyExistsError, PolystoreError, UnsupportedFormatError
 from polystore.omezarr import images, labels, plates
 from polystore.omezarr.describing import show_labels
 from polystore.omezarr.engines import Engine
-from polystore.omezarr.grouping import Version, array_there
+from polystore.omezarr.grouping import Version
 from polystore.omezarr.names import Plane, field_path, row_and_column
 from polystore.omezarr.pixels import write_plane
 from polystore.omezarr.pyramids import Pyramid, halved
-from polystore.omezarr.requests import Request
+from polystore.omezarr.requests import Context, Request
 from polystore.omezarr.tree import Tree
 
 __all__ = ["Batch", "Settings"]
@@ -53,6 +53,7 @@ class _Item:
     tree: Tree
     request: Request
     target: images.Target | PolystoreError | None = None
+    context: Context | None = None
 
 
 class Batch:
@@ -71,9 +72,14 @@ class Batch:
     ) -> None:
         self._items.clear()
 
-    def add(self, index: int, plate: Tree, place: Plane, plane: NDArray[Any]) -> None:
+    def __contains__(self, index: int) -> bool:
+        return index in self._items
+
+    def add(
+        self, index: int, plate: Tree, place: Plane, plane: NDArray[Any], *, overwrite: bool = True
+    ) -> None:
         """Note a plane."""
-        self._items[index] = _Item(plate, Request(place, plane))
+        self._items[index] = _Item(plate, Request(place, plane, overwrite))
 
     def prepare(self) -> None:
         """Make room for all of them. What goes wrong is raised by the `write` of the plane it concerns."""
@@ -96,19 +102,20 @@ class Batch:
         for path, members in groups.items():
             targets, new = images.prepare(tree.at(path), context, [item.request for item in members])
             for item, target in zip(members, targets, strict=True):
-                item.target = target
+                item.target, item.context = target, context
             first = members[0].request.place
-            if new and first.labels is not None:
+            if first.labels is not None and (new or _name(tree, path) not in _listed):
                 field = tree.at(_field_path(first))
                 labels.register(field, context, first.labels)
                 show_labels(field, context, members[0].request, tree.at(path))
-            if new or _name(tree, first) not in _listed:
+                _listed.add(_name(tree, path))
+            if new or _name(tree, _field_path(first)) not in _listed:
                 unlisted.append(first.key)
         if unlisted:
             plates.register(tree, context, unlisted, plate)
             if len(_listed) > MOST_LISTED:
                 _listed.clear()
-            _listed.update(_name(tree, members[0].request.place) for members in groups.values())
+            _listed.update(_name(tree, _field_path(members[0].request.place)) for members in groups.values())
 
     def write(self, index: int, *, overwrite: bool = True) -> None:
         """Store the pixels of one plane; without any lock.
@@ -125,26 +132,42 @@ class Batch:
         assert target is not None
         place, plane = item.request.place, item.request.plane
         tree = item.tree.at(_group_path(place))
+        _, largest_meta = target.metas[0]
+        if not overwrite and tree.at(target.path).holds(largest_meta.key((*target.index, 0, 0))):
+            raise AlreadyExistsError(  # before its smaller copies are touched
+                f"{place.name!r} is in {item.tree.place} already; pass overwrite=True to replace it"
+            )
         planes = [plane]
         for _ in target.metas[1:]:
             planes.append(halved(planes[-1], nearest=place.labels is not None))
         # The largest last: a plane is there when its largest copy is.
         for (path, meta), level in reversed(list(zip(target.metas, planes, strict=True))):
             largest = path == target.path
-            write_plane(
-                tree.at(path), meta, target.index, level, self._settings.engine,
-                overwrite=overwrite or not largest,
-            )  # fmt: skip
-        if not array_there(tree.at(target.path), target.metas[0][1].format):
+            try:
+                write_plane(
+                    tree.at(path), meta, target.index, level, self._settings.engine,
+                    overwrite=overwrite or not largest,
+                )  # fmt: skip
+            except BaseException:
+                if target.renews is not None:  # nobody else knows these arrays
+                    for name, _ in target.metas:
+                        tree.at(name).delete_all()
+                raise
+        if target.renews is not None:
+            assert item.context is not None
+            images.switch(tree, item.context, item.request, target)
+            return
+        block = plates.block_at(tree, target.metas[0][1].format)
+        if block is None or all(series.path != target.path for series in block.series):
             raise UnsupportedFormatError(
                 f"while {place.name!r} was stored, another process replaced its field in {item.tree.place} by one of "
                 "another dtype or size: a field has one of each"
             )
 
 
-def _name(tree: Tree, place: Plane) -> tuple[str, str]:
-    """What tells a field from those of all other stores."""
-    return repr(tree.store), tree.key(_field_path(place))
+def _name(tree: Tree, path: str) -> tuple[str, str]:
+    """What tells a field, or labels of one, from those of all other stores."""
+    return repr(tree.store), tree.key(path)
 
 
 def _field_path(place: Plane) -> str:
