@@ -189,12 +189,17 @@ def test_a_writer_killed_on_a_full_disk_leaves_nothing_after_the_next_open(
             save = lambda: LocalObjects(sys.argv[1]).put("a", b"x" * 100_000)
         """,
     }[kind]
-    # Killed by itself at the last moment: all bytes written, the name not changed.
-    writer = (
-        "import os, signal, sys\n"
-        + textwrap.dedent(code)
-        + "os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\nsave()\n"
-    )
+    # Killed by itself at the last moment: all bytes written, the name not changed. Caches are replaced, too.
+    trap = """
+    replace = os.replace
+    def kill_or_replace(source, target):
+        if os.path.realpath(target).startswith(os.path.realpath(sys.argv[1])):
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+    os.replace = kill_or_replace
+    save()
+    """
+    writer = "import os, signal, sys\n" + textwrap.dedent(code) + textwrap.dedent(trap)
     assert subprocess.run([sys.executable, "-c", writer, str(folder)], check=False).returncode == -9
     assert len([name for name in leftovers(folder) if name.endswith(".tmp")]) == 1
     reader = "import os, sys\n" + textwrap.dedent(code) + "save()\n"
