@@ -19,6 +19,7 @@ from polystore.backends._workspace_file import FileRef
 from polystore.backends.disk import DiskBackend
 from polystore.backends.memory import MemoryBackend
 from polystore.backends.virtual_workspace import VirtualWorkspaceBackend, create_workspace
+from polystore.backends.zarr import ZarrBackend
 from polystore.components import ImageKey
 from polystore.errors import (
     AlreadyExistsError,
@@ -549,3 +550,22 @@ def test_a_workspace_in_the_plates_own_folder(tmp_path: Path) -> None:
     listed = store.list_files(workspace, recursive=True)
     assert [os.path.basename(path) for path in listed] == NAMES, "each image once, by its tidy name"
     np.testing.assert_array_equal(store.load(listed[4]), example_image(4))
+
+
+@pytest.mark.parametrize("source", ["{top}/ws/../secret.zarr", "{top}/ws/link.zarr"])
+def test_sources_of_other_backends_on_disk_stay_within_the_roots_too(tmp_path: Path, source: str) -> None:
+    ZarrBackend().save(np.full((4, 4), 42, "u2"), tmp_path / "secret.zarr/A01_s001_w1.tif")
+    workspace = tmp_path / "ws"
+    workspace.mkdir()
+    (workspace / "link.zarr").symlink_to(tmp_path / "secret.zarr")
+    mapping = {
+        "format": "polystore.workspace",
+        "version": 1,
+        "sources": {"a": {"path": source.format(top=tmp_path), "backend": "zarr"}},
+        "files": {"A01_s001_w1.tif": {"source": "a", "path": "A01_s001_w1.tif"}},
+    }
+    (workspace / "polystore_workspace.json").write_text(json.dumps(mapping))
+    with pytest.raises(UnsafePathError):
+        VirtualWorkspaceBackend(workspace).load("A01_s001_w1.tif")
+    allowed = VirtualWorkspaceBackend(workspace, sources=[tmp_path / "secret.zarr"])
+    assert allowed.load("A01_s001_w1.tif").max() == 42
