@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +21,33 @@ settings.register_profile("workspace", deadline=None)
 settings.load_profile("workspace")
 
 _numbers = itertools.count()
+
+
+class Ordinary:
+    """Runs code as a process for which permissions count, also where the tests run as root."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, code: str) -> str:
+        """What the code prints, in that folder."""
+        command = [sys.executable, "-c", code]
+        if os.geteuid() == 0:
+            less = ["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+            command = ["setpriv", *less, *command]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def ordinary(tmp_path: Path) -> Iterator[Ordinary]:
+    """See `Ordinary`; afterwards everything in the folder can be removed again."""
+    if os.name != "posix" or (os.geteuid() == 0 and shutil.which("setpriv") is None):
+        pytest.skip("permissions cannot be made to count here")
+    yield Ordinary(tmp_path)
+    for folder, _, _ in os.walk(tmp_path):
+        os.chmod(folder, 0o700)
 
 
 class S3Server:

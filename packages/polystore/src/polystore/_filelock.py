@@ -26,6 +26,7 @@ __all__ = ["file_lock", "host_name", "lock_path", "try_lock", "unlock"]
 _LONGEST_PAUSE = 0.05
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # a link planted there must not make us write elsewhere
 _LONG_NAME = 200
+_TRIES = 10
 
 _held: set[int] = set()
 _guard = threading.Lock()
@@ -144,13 +145,21 @@ def _release(name: str, fd: int) -> None:
 
 
 def _open(name: str) -> int:
-    with _guard:
-        try:
-            fd = os.open(name, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
-        except PermissionError:
-            fd = os.open(name, os.O_RDONLY | _NO_FOLLOW)  # another user's: enough to wait for it
-        _held.add(fd)
-    return fd
+    tries = 0
+    while True:
+        with _guard:
+            try:
+                fd = os.open(name, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o666)
+            except PermissionError as refused:
+                try:
+                    fd = os.open(name, os.O_RDONLY | _NO_FOLLOW)  # another user's: enough to wait for it
+                except FileNotFoundError:
+                    tries += 1
+                    if tries < _TRIES:  # theirs may just have been removed
+                        continue
+                    raise refused from None  # there is none, and we may not make one
+            _held.add(fd)
+        return fd
 
 
 def _close(fd: int) -> None:

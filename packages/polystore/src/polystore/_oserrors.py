@@ -22,7 +22,7 @@ _REMEDIES = {
     errno.ENOSPC: "; free some space, what was there before is untouched",
     errno.EDQUOT: "; free some space, what was there before is untouched",
     errno.ENOTEMPTY: "; pass recursive=True to delete what is in it, too",
-    errno.EACCES: "; check who may write there",
+    errno.EACCES: "; check who may read and write there",
     errno.ENAMETOOLONG: "; shorten the name",
     errno.ENOLCK: "; this file system has no locks (of a network file system, mount it with them)",
     errno.EOPNOTSUPP: "; this file system lacks that (locks, maybe: mount a network file system with them)",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+from polystore._oserrors import translated
 from polystore._paths import StrPath, check_path
+from polystore.errors import NotAFolderError, NotFoundError, StorageError
 
 __all__ = ["FILE_NAME", "OPENHCS_NAME", "find_workspace", "stamp_of"]
 
@@ -31,11 +33,20 @@ def find_workspace(path: StrPath, *, stop: str | None = None) -> str | None:
         A folder, or a path in one; it need not exist.
     stop
         The last folder to look at.
+
+    Raises
+    ------
+    StorageError
+        The path itself cannot be looked at. Folders above it that cannot are none.
     """
-    folder = os.path.abspath(check_path(path))
+    first = folder = os.path.abspath(check_path(path))
     while True:
-        if os.path.isfile(os.path.join(folder, FILE_NAME)) or _has_openhcs_mapping(folder):
-            return folder
+        try:
+            if os.path.isfile(os.path.join(folder, FILE_NAME)) or _has_openhcs_mapping(folder):
+                return folder
+        except StorageError:
+            if folder == first:
+                raise
         above = os.path.dirname(folder)
         if folder in (stop, above):
             return None
@@ -43,10 +54,12 @@ def find_workspace(path: StrPath, *, stop: str | None = None) -> str | None:
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """What tells this version of a file from any other; None when there is none."""
+    """What tells this version of a file from any other; None when there is none, `StorageError` when nobody may
+    say."""
     try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+        with translated("look at", path):
+            status = os.stat(path)
+    except (NotFoundError, NotAFolderError):
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
 
@@ -58,7 +71,7 @@ def _has_openhcs_mapping(folder: str) -> bool:
         return False
     known = _known.get(path)
     if known is None or known[0] != stamp:
-        with open(path, "rb") as stream:
+        with translated("read", path), open(path, "rb") as stream:
             known = (stamp, _MARK in stream.read())
         if len(_known) >= _MOST_KNOWN:
             _known.clear()

@@ -132,12 +132,13 @@ def delete_plane(plate: Tree, place: Plane) -> bool:
         if not found.ours:
             raise StorageError(f"{plate.place} was written by other software; its planes cannot be deleted")
         if _is_there(found):
+            removed = False
             for path in level_paths(found.path, found.levels):
                 array = found.tree.at(path)
                 meta = array_meta(array, found.group.format)
-                if meta is not None:
-                    array.delete(meta.key((*found.index, 0, 0)))
-            return True
+                if meta is not None and array.delete(meta.key((*found.index, 0, 0))):
+                    removed = True
+            return removed
     return False
 
 
