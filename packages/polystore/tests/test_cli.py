@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,3 +87,37 @@ def test_the_command_itself() -> None:
     command = Path(sys.executable).with_name("polystore")
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"polystore {version('polystore')}"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_is_full_is_told_in_a_line(unbuffered: str) -> None:
+    if not Path("/dev/full").exists():
+        return
+    command = [Path(sys.executable).with_name("polystore"), "backends"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "polystore: cannot write the output: No space left on device\n"
+
+
+def test_a_reader_that_has_gone_is_not_mentioned() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [Path(sys.executable).with_name("polystore"), "backends"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_other_errors_of_the_system_are_not_taken_for_the_outputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("polystore._commands.backends._backends", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        main(["backends"])

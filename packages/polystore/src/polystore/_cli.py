@@ -33,10 +33,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"polystore: {exc}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever read our output (head, less) has seen enough. What is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it (head, less) has seen enough
+        return 1
+    except OSError as exc:
+        if _can_write():
+            raise
+        _drop_output()
+        print(f"polystore: cannot write the output: {exc.strerror or exc}", file=sys.stderr)
         return 1
     return 0
+
+
+def _can_write() -> bool:
+    try:
+        print(flush=True)  # an output without a buffer has nothing left to flush
+    except OSError:
+        return False
+    return True
+
+
+def _drop_output() -> None:
+    # What is still buffered has nowhere to go; Python would try once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
