@@ -153,3 +153,27 @@ def test_a_store_that_names_itself_is_registered_when_it_is_defined() -> None:
         BACKENDS.unregister("mine_alone")
         del Mine
         gc.collect()
+
+
+@pytest.mark.parametrize(("name", "library"), [("zarr", "zarr"), ("cloud", "obstore")])
+def test_a_library_that_a_backend_imports_later_is_missed_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, library: str
+) -> None:
+    from importlib.util import find_spec
+
+    from polystore import _explain
+    from polystore._cli import main
+
+    asked: list[str] = []
+
+    def without(wanted: str) -> Any:
+        asked.append(wanted)
+        return None if wanted == library else find_spec(wanted)
+
+    monkeypatch.setattr(_explain, "find_spec", without)
+    assert main(["backends", "--explain", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows[name]["state"] == "missing extra"
+    assert rows[name]["problem"] == f"backend {name!r} needs {library}: pip install 'polystore[{name}]'"
+    assert rows["disk"]["state"] == "usable"
+    assert {"zarr", "obstore", "zmqruntime"} <= set(asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from polystore._subclasses import is_abstract
@@ -80,6 +81,10 @@ def _tried(registry: Registry[Any], plugin: Plugin) -> tuple[str, str, Any]:
         return "abstract", f"implement {_missing(value)}", value
     if not callable(value):
         return "no class", f"{plugin.target!r} is a {type(value).__name__}: name a class or a function", value
+    for library in getattr(value, "_libraries", ()):
+        if find_spec(library) is None:
+            remedy = f": pip install '{plugin.requires}'" if plugin.requires else ", which is not installed"
+            return "missing extra", f"{registry.kind} {plugin.name!r} needs {library}{remedy}", value
     return "usable", "", value
 
 

@@ -58,6 +58,8 @@ class CloudBackend(StorageBackend):
         what the environment says.
     """
 
+    _libraries = ("obstore",)
+
     def __init__(self, root: StrPath | None = None, **options: Any) -> None:
         self.root = None if root is None else check_path(root)
         self.options = options

@@ -15,3 +15,4 @@ class NapariStreamingBackend(StreamBackend):
     """
 
     default_port = 5555
+    _libraries = ("zmqruntime",)

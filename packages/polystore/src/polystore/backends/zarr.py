@@ -77,6 +77,7 @@ class ZarrBackend(StorageBackend):
     """
 
     context_options = frozenset({"kind"})
+    _libraries = ("zarr",)
 
     def __init__(
         self,
