@@ -96,6 +96,36 @@ def test_what_was_ignored_is_said(file: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_a_key_above_every_table_was_ignored(file: Path) -> None:
+    file.write_text("arena_bytes = 3\n[polystore]\n", encoding="utf-8")
+    assert report().notes == (
+        f"{file}: arena_bytes is in no table and was ignored (known tables: vfs, polystore, components)",
+    )
+
+
+def test_an_age_that_is_no_number_was_ignored(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYSTORE_COLORMAP_CACHE_DAYS", "0.5")
+    monkeypatch.setenv("POLYSTORE_REGISTRY_CACHE_DAYS", "abc")
+    assert report().notes == (
+        "POLYSTORE_REGISTRY_CACHE_DAYS='abc' is no number of days and was ignored; 7 days hold",
+    )
+
+
+@pytest.mark.parametrize("by", ["variable", "file"])
+def test_a_component_that_cannot_be_is_one_line_and_exit_status_1(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    if by == "variable":
+        monkeypatch.setenv("OPENHCS_COMPONENTS", "foo bar")
+    else:
+        file.write_text('[components]\nadded = ["foo bar"]\n', encoding="utf-8")
+    assert main(["config"]) == 1
+    where = "OPENHCS_COMPONENTS" if by == "variable" else f"{file}: [components] added"
+    assert capsys.readouterr().err == (
+        f"polystore: {where}: 'foo bar' cannot name a component; write a word such as 'laser'\n"
+    )
+
+
 def test_a_wrong_value_is_one_line_and_exit_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ Five are always there: site, channel, z_index, timepoint, well. A laboratory add
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -20,7 +20,7 @@ from polystore.config_sources import config_files, read_table
 from polystore.errors import SettingsError
 from polystore.registry_cache import CacheConfig, RegistryCacheManager
 
-__all__ = ["component_names", "make"]
+__all__ = ["added_components", "component_names", "make"]
 
 ALWAYS = ("site", "channel", "z_index", "timepoint", "well")
 """In the order in which the original documents list them."""
@@ -89,7 +89,7 @@ def _tables() -> dict[str, dict[str, Any]]:
     if kept is not None and kept.get("made_from") == [said, sorted(files)]:
         tables: dict[str, dict[str, Any]] = kept["enums"]
         return tables
-    tables = _made_of([*ALWAYS, *_added(said, list(files))])
+    tables = _made_of([*ALWAYS, *added_components(said, files)])
     cache.save_cache({"enums": tables, "made_from": [said, sorted(files)]}, files)
     return tables
 
@@ -104,8 +104,14 @@ def _made_of(names: list[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _added(said: str, files: list[str]) -> list[str]:
-    """The components that are added, by the files and by the environment, checked."""
+def added_components(said: str, files: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """The components that are added, by the environment and by the files.
+
+    Raises
+    ------
+    SettingsError
+        A name that cannot be one; the text says where it stands.
+    """
     found = [_checked(name, VARIABLE) for name in said.split(",") if name.strip()]
     for path in files:
         table = read_table(path).get("components", {})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polystore._commands._table import table_lines
+from polystore._component_enums import VARIABLE, added_components
 from polystore.config_sources import (
     CONFIG_VARIABLE,
     Section,
@@ -28,7 +29,10 @@ from polystore.inheritance import Explanation, Setting
 
 __all__ = ["Report", "add_options", "print_report", "report"]
 
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "POLYSTORE_SHM_DIR"})
+AGES = {"POLYSTORE_COLORMAP_CACHE_DAYS": 30, "POLYSTORE_REGISTRY_CACHE_DAYS": 7}
+"""Variables that say how many days a cache is believed, and what holds without them."""
+
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "POLYSTORE_SHM_DIR", *AGES})
 """Variables with our prefixes that are no fields of a configuration."""
 
 OTHER_TABLES = frozenset({"components"})
@@ -114,6 +118,7 @@ def report(environ: Mapping[str, str] | None = None, *, complete: bool = False) 
         assert owner is not None
         lines += [Line(owner, cls, each) for each in effective(cls, environ=environ).explain()]
     files = config_files(environ)
+    added_components(environ.get(VARIABLE, ""), files)  # says which cannot be one
     paths = tuple((path, path in files) for path in config_paths(environ))
     return Report(tuple(lines), paths, tuple(_notes(environ, files, complete=complete)))
 
@@ -122,8 +127,11 @@ def _notes(environ: Mapping[str, str], files: tuple[Path, ...], *, complete: boo
     tables = sections()
     known_tables = [*tables, *OTHER_TABLES]
     for path in files:
-        for name in sorted(read_table(path).keys() - set(known_tables)):
-            if complete or difflib.get_close_matches(name, known_tables):
+        table = read_table(path)
+        for name in sorted(table.keys() - set(known_tables)):
+            if not isinstance(table[name], Mapping):
+                yield f"{path}: {name} is in no table and was ignored (known tables: {', '.join(known_tables)})"
+            elif complete or difflib.get_close_matches(name, known_tables):
                 yield f"{path}: [{name}] is no table of ours and was ignored (known: {', '.join(known_tables)})"
     prefixes: set[str] = set()
     known = set(OTHER_VARIABLES)
@@ -134,6 +142,17 @@ def _notes(environ: Mapping[str, str], files: tuple[Path, ...], *, complete: boo
     for name in sorted(environ.keys() - known):
         if name.startswith(tuple(prefixes)) and (close := difflib.get_close_matches(name, known, cutoff=0.8)):
             yield f"{name} is no setting and was ignored; {close[0]} is one"
+    for name, age in AGES.items():
+        if not _is_number(environ.get(name) or "0"):
+            yield f"{name}={environ[name]!r} is no number of days and was ignored; {age} days hold"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
