@@ -104,6 +104,7 @@ def test_one_interface_for_all_stores(fm: FileManager, tmp_path: Path) -> None:
         assert fm.load(f"{base}/results.json", backend) == {"count": 3}
         fm.delete(f"{base}/d", backend, recursive=True)
         assert fm.list_files(base, backend, extensions=["tif"], recursive=True) == [paths[0], paths[2]]
+        assert fm.list_files(base, backend, extensions=".tif", recursive=True) == [paths[0], paths[2]]
 
 
 def test_the_seeds_call(fm: FileManager, viewer: Recorder) -> None:
@@ -183,6 +184,9 @@ def test_what_a_backend_cannot_do_is_told(fm: FileManager, viewer: Recorder) -> 
 
 def test_virtual_stores_are_listed_by_their_metadata(fm: FileManager) -> None:
     fm.mount("plate", Plate())
+    assert fm.list_files("/omero/plate_1", "plate", extensions="tif") == fm.list_files(
+        "/omero/plate_1", "plate", extensions=[".tif"]
+    )
     assert fm.list_files("/omero/plate_1", "plate", extensions=[".tif"]) == [
         "/omero/plate_1/A01_s9.tif",
         "/omero/plate_1/A01_s10.tif",

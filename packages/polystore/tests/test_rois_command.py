@@ -37,7 +37,7 @@ def test_the_command_itself(plate: Path) -> None:
     ]  # fmt: skip
     again = subprocess.run(command, capture_output=True, text=True, check=False, cwd=plate)
     assert again.returncode == 1
-    assert "overwrite" in again.stderr
+    assert again.stderr == "polystore: a.zip exists already; --overwrite replaces it\n"
     subprocess.run([*command, "--overwrite"], capture_output=True, check=True, cwd=plate)
 
 
@@ -101,6 +101,16 @@ def test_what_cannot_be_is_told_in_a_line(
     assert text in told
     assert told.count("\n") == 1
     assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("backend", ["zarr", "disk"])
+def test_labels_may_be_in_an_ome_zarr_plate(tmp_path: Path, backend: str) -> None:
+    folder = tmp_path / ("p.zarr" if backend == "zarr" else "p")
+    labels = folder / "A01_s002_w1_labels.tif"
+    FileManager().save(LABELS[1], labels, backend)
+    assert main(["rois", str(labels), str(tmp_path / "a.zip")]) == 0
+    rois = FileManager().load(tmp_path / "a.zip", backend="disk")
+    assert [(roi.properties["label"], roi.place.well) for roi in rois] == [(7, "A01"), (300, "A01")]
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
 __all__ = [
-    "StrPath", "below", "check_key", "check_path", "check_windows_name", "join", "matches", "natural_key",
-    "natural_path_key", "places_of_members", "virtual_path",
+    "StrPath", "below", "check_key", "check_path", "check_windows_name", "endings", "join", "matches",
+    "natural_key", "natural_path_key", "places_of_members", "virtual_path",
 ]  # fmt: skip
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -176,6 +176,13 @@ def join(folder: StrPath, name: str) -> str:
     if text in ("", "."):
         return name
     return text + name if text.endswith(("/", os.sep)) else f"{text}/{name}"
+
+
+def endings(extensions: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Extensions as callers give them, for `matches`; a text is one extension and not many letters."""
+    if extensions is None:
+        return None
+    return (extensions,) if isinstance(extensions, str) else tuple(extensions)
 
 
 def matches(name: str, pattern: str | None, extensions: Iterable[str] | None) -> bool:

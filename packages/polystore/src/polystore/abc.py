@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, Protocol, runtime_checkable
 
-from polystore._paths import StrPath, join, matches, natural_key, natural_path_key, virtual_path
+from polystore._paths import StrPath, endings, join, matches, natural_key, natural_path_key, virtual_path
 from polystore._subclasses import RegistersBackend
 from polystore.errors import (
     AlreadyExistsError,
@@ -136,7 +136,7 @@ class DataSource(RegistersBackend, ABC):
         pattern
             Shell pattern the file *name* has to fit: ``"*_w1*"``; upper and lower case differ.
         extensions
-            Endings to keep, with or without dot, in any case: ``[".tif", "png"]``.
+            Endings to keep, with or without dot, in any case: ``[".tif", "png"]``, or ``".tif"`` for one.
         recursive
             Whether to look into the folders below, too. Links to folders are not followed.
 
@@ -145,7 +145,7 @@ class DataSource(RegistersBackend, ABC):
         NotFoundError, NotAFolderError
             No such folder.
         """
-        wanted = None if extensions is None else tuple(extensions)
+        wanted = endings(extensions)
         if recursive:
             found = [
                 join(folder, name)

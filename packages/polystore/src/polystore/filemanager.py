@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TypeAlias
 
 from polystore._auto import AUTO, backend_for
-from polystore._paths import StrPath, matches, natural_path_key
+from polystore._paths import StrPath, endings, matches, natural_path_key
 from polystore._transfer import carry
 from polystore.abc import (
     DataSink,
@@ -151,7 +151,7 @@ class FileManager:
         pattern
             Shell pattern for the file name, e.g. ``"*_w1*"``.
         extensions
-            Endings to keep, with or without dot, in any case.
+            Endings to keep, with or without dot, in any case; a text is one.
         recursive
             Whether to look into the folders below, too.
         """
@@ -402,6 +402,6 @@ def _for_store(store: DataSink, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filter(paths: Iterable[str], pattern: str | None, extensions: Iterable[str] | None) -> list[str]:
-    wanted = None if extensions is None else tuple(extensions)
+    wanted = endings(extensions)
     kept = [path for path in paths if matches(path.rpartition("/")[2], pattern, wanted)]
     return sorted(kept, key=natural_path_key)

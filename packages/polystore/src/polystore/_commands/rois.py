@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ examples:
   polystore rois movie.tif movie.zip --axes tyx
   polystore rois nuclei.tif centres.zip --kind point
   polystore rois mask.png cells.zip --split
+  polystore rois plate.zarr/A01_s001_w1_labels.tif A01_s001_w1.zip
 """
 
 
@@ -40,7 +42,9 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    rois.add_argument("labels", metavar="LABELS", help="labels image: .tif, .npy, .png ...")
+    rois.add_argument(
+        "labels", metavar="LABELS", help="labels image: .tif, .npy, .png ..., also in a plate.zarr"
+    )
     rois.add_argument("out", metavar="OUT", help=f"file of regions: {', '.join(SUFFIXES)}")
     rois.add_argument(
         "--kind",
@@ -69,7 +73,8 @@ def add(commands: Commands) -> None:
 
 def _rois(arguments: argparse.Namespace) -> None:
     from polystore.backends.disk import DiskBackend
-    from polystore.errors import UnsupportedFormatError
+    from polystore.errors import AlreadyExistsError, UnsupportedFormatError
+    from polystore.filemanager import FileManager
     from polystore.labels import label_connected, labels_to_rois
     from polystore.microscopes import parse_path
 
@@ -83,13 +88,15 @@ def _rois(arguments: argparse.Namespace) -> None:
         if not out.endswith(".geojson"):
             raise UnsupportedFormatError("--object-type is for QuPath: give an OUT that ends in .geojson")
         options["object_type"] = arguments.object_type
-    disk = DiskBackend()
-    labels = disk.load(arguments.labels)
+    labels = FileManager().load(arguments.labels, backend="auto")
     if arguments.split:
         labels = label_connected(labels)
     axes = arguments.axes or _axes_of(arguments.labels)
     rois = labels_to_rois(labels, kind=arguments.kind, axes=axes, place=parse_path(arguments.labels))
-    disk.save(rois, arguments.out, overwrite=arguments.overwrite, **options)
+    try:
+        DiskBackend().save(rois, arguments.out, overwrite=arguments.overwrite, **options)
+    except AlreadyExistsError as exc:
+        raise AlreadyExistsError(f"{arguments.out} exists already; --overwrite replaces it") from exc
     objects = len({roi.properties["label"] for roi in rois})
     planes = len({roi.place for roi in rois})
     print(f"{len(rois)} regions of {objects} labels in {planes} planes: {arguments.out}")
@@ -97,7 +104,9 @@ def _rois(arguments: argparse.Namespace) -> None:
 
 def _axes_of(path: str) -> str | None:
     """The axes a TIFF names, if all of them are ones a labels image may have."""
-    if not path.lower().endswith((".tif", ".tiff")):
+    if not path.lower().endswith((".tif", ".tiff")) or not os.path.isfile(
+        path
+    ):  # in an OME-Zarr there is none
         return None
     import tifffile
 
