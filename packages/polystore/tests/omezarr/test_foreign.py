@@ -13,7 +13,8 @@ import zarr
 from numpy.typing import NDArray
 
 from polystore.backends.zarr import ZarrBackend
-from polystore.errors import NotFoundError, StorageError
+from polystore.errors import CorruptFileError, NotFoundError, PolystoreError, StorageError
+from polystore.omezarr.arrays import ArrayMeta
 from polystore.plate import ChannelInfo
 
 ENGINE: Any = os.environ.get("POLYSTORE_TEST_ZARR_ENGINE", "zarr")
@@ -144,3 +145,26 @@ def test_single_images_are_files(tmp_path: Path, zarr_format: int) -> None:
     assert store.list_files(tmp_path / "collection.zarr") == [f"{tmp_path}/collection.zarr/0"]
     for name in ("image.zarr", "collection.zarr/0"):
         np.testing.assert_array_equal(store.load(tmp_path / name), IMAGE)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"attributes": [1]},
+        {"attributes": {"ome": [1]}},
+        {"node_type": "array", "shape": 3},
+        {"node_type": "array", "shape": [8, 8]},
+        {"node_type": "array", "shape": [8, 8], "chunk_grid": {"name": "regular"}},
+        {"node_type": "array", "shape": ["a"], "chunk_grid": [1]},
+    ],
+)
+def test_damaged_metadata_is_told(tmp_path: Path, document: dict[str, Any]) -> None:
+    folder = tmp_path / "a.zarr"
+    folder.mkdir()
+    text = json.dumps({"zarr_format": 3, "node_type": "group", **document})
+    (folder / "zarr.json").write_text(text)
+    with pytest.raises(PolystoreError):
+        ZarrBackend().load(folder)
+    if "shape" in document:
+        with pytest.raises(CorruptFileError):
+            _ = (ArrayMeta(text.encode()).shape, ArrayMeta(text.encode()).chunks)

@@ -69,17 +69,28 @@ class ArrayMeta:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Size of the whole array."""
-        return tuple(int(size) for size in self.plain["shape"])
+        return self._sizes(self.plain.get("shape"))
+
+    @staticmethod
+    def _sizes(given: Any) -> tuple[int, ...]:
+        try:
+            return tuple(int(size) for size in given)
+        except (TypeError, ValueError) as exc:
+            raise CorruptFileError(f"{given!r} is no shape of a Zarr array") from exc
 
     @cached_property
     def chunks(self) -> tuple[int, ...]:
         """Size of what one key holds: a chunk, or a shard of several."""
         if self.format == 2:
-            return tuple(int(size) for size in self.plain["chunks"])
-        grid = self.plain["chunk_grid"]
-        if grid["name"] != "regular":
-            raise CorruptFileError(f"chunk grid {grid['name']!r} is not supported (only regular)")
-        return tuple(int(size) for size in grid["configuration"]["chunk_shape"])
+            return self._sizes(self.plain.get("chunks"))
+        grid = self.plain.get("chunk_grid")
+        try:
+            name, sizes = grid["name"], grid["configuration"]["chunk_shape"]  # type: ignore[index]
+        except (KeyError, TypeError) as exc:
+            raise CorruptFileError(f"{grid!r} is no chunk grid of a Zarr array") from exc
+        if name != "regular":
+            raise CorruptFileError(f"chunk grid {name!r} is not supported (only regular)")
+        return self._sizes(sizes)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:

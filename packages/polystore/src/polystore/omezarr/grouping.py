@@ -84,7 +84,10 @@ def _decode(data: bytes, zarr_format: ZarrFormat, place: str) -> Group:
         return Group(2, found)
     if found.get("node_type") == "array":
         raise CorruptFileError(f"{place} is a single Zarr array, no group")
-    return Group(3, found.get("attributes") or {})
+    attributes = found.get("attributes") or {}
+    if not isinstance(attributes, dict) or not isinstance(attributes.get("ome", {}), dict):
+        raise CorruptFileError(f"the metadata of {place} is damaged: its attributes are no map")
+    return Group(3, attributes)
 
 
 def open_group(tree: Tree, first: ZarrFormat = 3) -> Group | None:
