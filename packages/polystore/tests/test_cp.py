@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from polystore._cli import main
 from polystore._commands._progress import ProgressBar
 from polystore.backends.disk import DiskBackend
 from polystore.components import ImageKey
+from polystore.errors import MissingExtraError
 from polystore.microscopes import open_plate, parse_path
+from polystore.omezarr.engines import engine
 from polystore.plate import PlateIndex
 from polystore.testing import example_image
 from polystore.workspace import create_workspace
@@ -234,7 +237,7 @@ def test_a_broken_file_is_listed_and_the_rest_copied(
     assert main(["cp", plate.root, str(tmp_path / target), "--verify"]) == 1
     out, err = capsys.readouterr()
     assert "239 planes copied" in out
-    assert "polystore: 1 of 240 planes were not copied:" in err
+    assert "polystore: 1 of 240 planes was not copied:" in err
     assert str(broken) in err
     broken.write_bytes(content)
     assert main(["cp", plate.root, str(tmp_path / target), "--verify"]) == 0
@@ -318,7 +321,7 @@ def test_what_is_missing_or_double_in_the_plate_is_told(
     assert main(["cp", plate.root, str(tmp_path / "tidy")]) == 0
     out, err = capsys.readouterr()
     assert "239 planes copied" in out
-    assert "lacks 1 planes that it should have: well=C05, field=2, channel=1, z=2" in err
+    assert "lacks 1 plane that it should have: well=C05, field=2, channel=1, z=2" in err
     assert "A01" in err.splitlines()[-2], err
     assert main(["cp", plate.root, str(tmp_path / "part"), "--wells", "A02"]) == 0
     assert "lacks" not in capsys.readouterr().err
@@ -349,6 +352,79 @@ def test_targets_that_make_no_sense(
         with pytest.raises(SystemExit):
             main(["cp", plate.root, str(tmp_path / "x"), *options])
         capsys.readouterr()
+
+
+def test_an_empty_target_is_refused_by_name(plate: PlateIndex, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cp", plate.root, ""]) == 1
+    assert "TARGET is empty" in capsys.readouterr().err
+
+
+def test_another_version_than_the_copys_is_refused(
+    plate: PlateIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "p.zarr")
+    assert main(["cp", plate.root, target, "--wells", "A01", "--version", "0.4"]) == 0
+    assert main(["cp", plate.root, target, "--version", "0.5"]) == 1
+    assert "is OME-Zarr 0.4 already and keeps it" in capsys.readouterr().err
+    assert open_plate(target).wells == ("A01",)
+    assert main(["cp", plate.root, target, "--wells", "A02"]) == 0
+    assert main(["cp", plate.root, target, "--wells", "A03", "--version", "0.4"]) == 0
+    assert open_plate(target).wells == ("A01", "A02", "A03")
+
+
+def test_what_is_not_copied_of_an_ome_zarr_plate_is_told(
+    plate: PlateIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = str(tmp_path / "p.zarr"), str(tmp_path / "q.zarr")
+    assert main(["cp", plate.root, first, "--wells", "A01"]) == 0
+    assert "note" not in capsys.readouterr().err
+    fm = FileManager()
+    for name in ("A01_s001_w1_z001_cells_labels.tif", "A01_s001_w1_z002_cells_labels.tif"):
+        fm.save(np.ones((16, 16), "u2"), f"{first}/{name}", "zarr", kind="labels")
+    fm.save({"a": 1}, f"{first}/counts.json", "zarr")
+    assert main(["cp", first, second]) == 0
+    assert f"note: 2 labels images and 1 other file are in {first} and not copied" in capsys.readouterr().err
+
+
+def test_planes_that_differ_are_not_told_as_not_copied(
+    plate: PlateIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cp", plate.root, str(tmp_path / "tidy")]) == 0
+    image = example_image(1, (16, 16))
+    DiskBackend(tmp_path / "tidy").save(image + 1, "A02_s001_w1_z001.tif")
+    capsys.readouterr()
+    assert main(["cp", plate.root, str(tmp_path / "tidy"), "--verify"]) == 1
+    err = capsys.readouterr().err
+    assert "1 of 240 planes is not the same in the copy:" in err
+    assert "256 of 256 pixels differ, the first at [0, 0]" in err
+    assert "not copied" not in err
+
+
+def test_without_zarr_it_says_which_extra_and_makes_nothing(plate: PlateIndex, tmp_path: Path) -> None:
+    """Threads that import it at once get half a module; so it is asked for before there are any."""
+    code = (
+        "import sys; sys.modules['zarr'] = sys.modules['tensorstore'] = None\n"
+        "from polystore._cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    target = tmp_path / "p.zarr"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "cp", plate.root, str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'polystore[zarr]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not target.exists()
+
+
+def test_half_an_import_of_an_engine_is_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.cache_clear()
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    monkeypatch.setitem(sys.modules, "polystore.omezarr._zarr", ModuleType("polystore.omezarr._zarr"))
+    with pytest.raises(MissingExtraError, match=r"needs zarr: pip install 'polystore\[zarr\]'"):
+        engine("zarr")
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

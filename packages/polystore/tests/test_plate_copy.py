@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from polystore.backends.disk import DiskBackend
 from polystore.backends.memory import MemoryBackend
 from polystore.components import ImageKey
 from polystore.errors import AlreadyExistsError, BatchError, ComponentError, StorageError
+from polystore.microscopes import open_plate
 from polystore.plate import ChannelInfo, PlaneRef, PlateIndex, PlateInfo
 from polystore.plate_copy import CopyReport, copy_plate, plan_copy, select, verify_copy
 from polystore.testing import example_image
@@ -171,29 +173,107 @@ def test_another_plates_images_are_not_taken_for_this_ones(
     fm: FileManager, plate: PlateIndex, tmp_path: Path
 ) -> None:
     DiskBackend().save(example_image(99), tmp_path / "out" / "A01_s001_w2.tif")
-    with pytest.raises(AlreadyExistsError, match="no copy made here.*--overwrite"):
-        plan_copy(plate, tmp_path / "out", filemanager=fm)
+    with pytest.raises(AlreadyExistsError, match="no copy made here"):
+        plan_copy(plate, tmp_path / "out", filemanager=fm, overwrite=True)
     assert names(tmp_path / "out") == ["A01_s001_w2.tif"]
-    assert copy(fm, plate, tmp_path / "out", overwrite=True).copied == 16
+    (tmp_path / "out" / "A01_s001_w2.tif").unlink()
+    assert copy(fm, plate, tmp_path / "out").copied == 16
     other = PlateIndex(plate.root, plate.backend, plate.microscope, plate.planes, PlateInfo(name="q"))
-    with pytest.raises(AlreadyExistsError, match="plate 'p' and not of 'q'"):
+    with pytest.raises(AlreadyExistsError, match="plate 'p' .* and not of plate 'q' .*--overwrite"):
         plan_copy(other, tmp_path / "out", filemanager=fm)
     # Also when no name is the same: two plates in one folder would look like one.
     planes = tuple(PlaneRef(plane.key.replace(well="H12"), plane.path) for plane in plate.planes[:4])
     other = PlateIndex(plate.root, "disk", "x", planes, PlateInfo(name="q"))
-    with pytest.raises(AlreadyExistsError, match="of plate 'p'|plate 'p' and not"):
+    with pytest.raises(AlreadyExistsError, match="of plate 'p'"):
         plan_copy(other, tmp_path / "out", filemanager=fm)
     DiskBackend().save("x", tmp_path / "notes" / "notes.txt")
     assert copy(fm, plate, tmp_path / "notes").copied == 16
 
 
+def moved(plate: PlateIndex, folder: Path, *, shift: int = 0, **info: Any) -> PlateIndex:
+    """The plate in another folder; with a shift the pixels are another plate's."""
+    vendor = DiskBackend(folder)
+    for number, plane in enumerate(plate):
+        vendor.save(example_image(number + shift), plane.path)
+    known = replace(plate.info, **info)
+    return PlateIndex(str(folder), "disk", "test", plate.planes, known)
+
+
+@pytest.mark.parametrize("target", ["out", "out.zarr"])
+def test_two_plates_of_one_name_are_never_mixed(
+    fm: FileManager, plate: PlateIndex, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = moved(plate, tmp_path / "d2", shift=100)
+    assert copy(fm, select(replace(plate, root="vendor"), ["A01"]), target).copied == 8
+    for part in (other, select(other, ["A01"]), select(other, ["B02"]), replace(other, root="d2")):
+        with pytest.raises(AlreadyExistsError, match=r"copy of plate 'p' \(.*vendor\) and not .*d2\)"):
+            plan_copy(part, target, filemanager=fm)
+    # In the very place of the first one, too.
+    moved(plate, tmp_path / "vendor", shift=100)
+    with pytest.raises(AlreadyExistsError, match=r"A01_s001_w1_z001.tif is not the same in both"):
+        plan_copy(plate, target, filemanager=fm)
+    dated = replace(plate.info, acquired="2026-01-01T00:00:00")
+    copy(fm, replace(plate, info=dated), f"dated-{target}")
+    later = replace(plate.info, acquired="2026-01-02T00:00:00")
+    with pytest.raises(AlreadyExistsError, match="acquired at other times"):
+        plan_copy(replace(plate, info=later), f"dated-{target}", filemanager=fm)
+
+
+@pytest.mark.parametrize("target", ["out", "out.zarr"])
+def test_a_plate_that_grew_or_was_moved_goes_on(
+    fm: FileManager, plate: PlateIndex, tmp_path: Path, target: str
+) -> None:
+    copy(fm, select(plate, ["A01"]), tmp_path / target)
+    report = copy(fm, moved(plate, tmp_path / "d2"), tmp_path / target)
+    assert (report.copied, report.present) == (8, 8)
+    report = copy(fm, moved(plate, tmp_path / "d3"), tmp_path / target)
+    assert (report.copied, report.present) == (0, 16)
+
+
+def test_planes_of_one_value_do_not_prove_that_a_plate_was_moved(
+    fm: FileManager, plate: PlateIndex, tmp_path: Path
+) -> None:
+    for folder in ("vendor", "d2"):
+        for plane in plate:
+            DiskBackend(tmp_path / folder).save(np.zeros((5, 7), "u2"), plane.path)
+    copy(fm, select(plate, ["A01"]), tmp_path / "out")
+    with pytest.raises(AlreadyExistsError, match="nothing that is in both shows .* only moved"):
+        plan_copy(replace(plate, root=str(tmp_path / "d2")), tmp_path / "out", filemanager=fm)
+    assert copy(fm, plate, tmp_path / "out").present == 8
+
+
+@pytest.mark.parametrize("target", ["out", "out.zarr"])
+def test_replacing_another_plates_copy_leaves_nothing_of_it(
+    fm: FileManager, plate: PlateIndex, tmp_path: Path, target: str
+) -> None:
+    copy(fm, plate, tmp_path / target)
+    other = select(moved(plate, tmp_path / "d2", shift=100, name="q", channels={}), ["B02"])
+    if target == "out":
+        (tmp_path / target / "notes.txt").write_text("mine")
+    plan = plan_copy(other, tmp_path / target, filemanager=fm, overwrite=True)
+    assert (len(plan.removes), len(plan.missing), plan.present) == (16, 8, 0)
+    assert copy_plate(plan, filemanager=fm).copied == 8
+    assert verify_copy(plan, filemanager=fm) == ()
+    found = open_plate(tmp_path / target, fm)
+    assert found.wells == ("B02",)
+    if target == "out":
+        assert (tmp_path / target / "notes.txt").read_text() == "mine"
+    else:
+        assert (found.info.name, {one.name for one in found.info.channels.values()}) == ("q", set())
+        fm.save(np.ones((5, 7), "u2"), tmp_path / target / "B02_s001_w2_labels.tif", "zarr", kind="labels")
+        with pytest.raises(AlreadyExistsError, match=r"added later \(B02_s001_w2_labels.tif\)"):
+            plan_copy(plate, tmp_path / target, filemanager=fm, overwrite=True)
+
+
 def test_replacing_that_was_stopped_begins_anew(fm: FileManager, plate: PlateIndex, tmp_path: Path) -> None:
-    """Else the other plate's images that were not replaced yet would count as copied."""
+    """Else images that were not replaced yet would count as copied."""
     copy(fm, plate, tmp_path / "out")
-    vendor = DiskBackend(tmp_path / "vendor")
-    for plane in plate:
-        vendor.save(example_image(500), plane.path)
-    other = PlateIndex(plate.root, plate.backend, plate.microscope, plate.planes, PlateInfo(name="q"))
+    ordered = sorted(plate, key=lambda plane: plane.key.sort_key())
+    for plane in ordered[1:]:  # the first one shows that it is the same plate
+        DiskBackend(plate.root).save(example_image(500), plane.path)
+    with pytest.raises(AlreadyExistsError, match="not the same in both: .* or a damaged copy"):
+        plan_copy(plate, tmp_path / "out", filemanager=fm)
 
     class Stops(DiskBackend):
         saved = 0
@@ -205,13 +285,13 @@ def test_replacing_that_was_stopped_begins_anew(fm: FileManager, plate: PlateInd
             super().save(data, path, **options)
 
     fm.mount("disk", Stops())
-    plan = plan_copy(other, tmp_path / "out", filemanager=fm, overwrite=True)
+    plan = plan_copy(plate, tmp_path / "out", filemanager=fm, overwrite=True)
     with pytest.raises(BatchError):
         copy_plate(plan, filemanager=fm)
     fm.unmount("disk")
-    assert copy(fm, other, tmp_path / "out").copied == 16
+    assert copy(fm, plate, tmp_path / "out").copied == 16
     assert verify_copy(plan, filemanager=fm) == ()
-    assert copy(fm, other, tmp_path / "out").copied == 0
+    assert copy(fm, plate, tmp_path / "out").copied == 0
 
 
 def test_verifying_finds_what_differs(fm: FileManager, plate: PlateIndex, tmp_path: Path) -> None:
@@ -224,11 +304,19 @@ def test_verifying_finds_what_differs(fm: FileManager, plate: PlateIndex, tmp_pa
     disk.save(changed, "A01_s001_w2.tif")
     disk.save(example_image(4).astype("f4"), "A01_s002_w1_z001.tif")
     disk.delete("B02_s001_w2.tif")
-    found = verify_copy(plan, filemanager=fm, skip=report.failures)
+    told: list[int] = []
+    found = verify_copy(
+        plan, filemanager=fm, skip=report.failures, progress=lambda done, nbytes: told.append(done)
+    )
+    assert told[-1] == 16
     assert [Path(failure.target).name for failure in found] == [
         "A01_s001_w2.tif", "A01_s002_w1_z001.tif", "B02_s001_w2.tif",
     ]  # fmt: skip
-    assert "float32" in found[1].reason
+    first, second = int(example_image(3)[4, 6]), int(changed[4, 6])
+    assert found[0].reason == (
+        f"not the same: 1 of 35 pixels differs, the first at [4, 6]: {first} in the source, {second} in the copy"
+    )
+    assert "uint16 (5, 7) in the source, float32 (5, 7) in the copy" in found[1].reason
 
 
 def test_names_become_numbers_and_stay_known(fm: FileManager, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -12,11 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from polystore._auto import backend_for
+from polystore._copy_identity import RECORD, Copy, differs, load_plane, own_images, record_of
 from polystore._paths import StrPath, check_path, join
 from polystore.abc import DataSource, StorageBackend, SupportsPlates
 from polystore.components import Component, ImageKey, Value, canonical
 from polystore.errors import (
-    AlreadyExistsError,
     BatchError,
     ComponentError,
     PolystoreError,
@@ -38,9 +37,6 @@ __all__ = [
     "select",
     "verify_copy",
 ]
-
-RECORD = ".polystore_copy.json"
-"""Name of the file in the target that says what it is a copy of."""
 
 BATCH_PLANES = 64
 """Most planes saved in one call: a store writes the metadata of a field once for each."""
@@ -88,6 +84,8 @@ class CopyPlan:
     replaces
         Whether images of the target are replaced. Until that is done none of them counts as copied, so that
         one that was stopped begins anew and does not take an old image for a new one.
+    removes
+        Images of another plate's copy, which are removed before anything is copied.
     """
 
     index: PlateIndex
@@ -96,6 +94,7 @@ class CopyPlan:
     missing: tuple[PlaneRef, ...]
     present: int
     replaces: bool = False
+    removes: tuple[str, ...] = ()
 
     def name(self, plane: PlaneRef) -> str:
         """The path of a plane in the target."""
@@ -159,7 +158,8 @@ def plan_copy(
     Raises
     ------
     AlreadyExistsError
-        The target holds images of another plate, or some this did not copy, and ``overwrite`` is false.
+        The target holds images that this did not copy; or it is a copy of another plate, and ``overwrite`` is
+        false or more than that copy is in it.
     ComponentError
         Planes that cannot be named, see `polystore.virtual_names.numbered`.
     """
@@ -176,13 +176,20 @@ def plan_copy(
         there = {path.rpartition("/")[2] for path in filemanager.list_files(target, backend)}
     names = [virtual_name(plane.key) for plane in planes]
     present = there.intersection(names)
-    known = overwrite or not any(parse_path(name) != ImageKey() for name in there)
-    replaces = overwrite if known else _is_being_replaced(index, target, filemanager, backend)
+    replaces = overwrite
+    removes: tuple[str, ...] = ()
+    if any(parse_path(name) != ImageKey() for name in there):
+        both = [plane for plane, name in zip(planes, names, strict=True) if name in present]
+        state = Copy(tidy, target, backend, filemanager).state(both, overwrite=overwrite)
+        if state == "another":
+            removes = own_images(filemanager, target, backend)
+            present = set()
+        replaces = overwrite or state == "being replaced"
     replaces = replaces and bool(present)
     if replaces:
         present = set()
     missing = tuple(plane for plane, name in zip(planes, names, strict=True) if name not in present)
-    return CopyPlan(tidy, target, backend, missing, len(present), replaces)
+    return CopyPlan(tidy, target, backend, missing, len(present), replaces, removes)
 
 
 def copy_plate(
@@ -224,6 +231,7 @@ def copy_plate(
             f"{plan.index.backend!r} cannot be read, or {plan.backend!r} not written"
         )
     if plan.missing or not plan.present:
+        _remove(sink, plan)
         sink.mkdir(plan.target)
         _record(sink, plan, replacing=plan.replaces)
         if isinstance(sink, SupportsPlates):
@@ -276,15 +284,16 @@ def verify_copy(
             if name in known:
                 continue
             try:
-                first, second = _load(source, plan, plane), np.asarray(sink.load(name))
+                first, second = load_plane(source, plan.index, plane), np.asarray(sink.load(name))
             except PolystoreError as exc:
                 tell.failures.append(Failure(plan.index.path_of(plane), name, f"cannot be compared: {exc}"))
                 continue
-            if first.dtype.newbyteorder("=") != second.dtype.newbyteorder("=") or not _same(first, second):
-                what = f"{first.dtype} {first.shape} there, {second.dtype} {second.shape} here"
-                tell.failures.append(Failure(plan.index.path_of(plane), name, f"not the same: {what}"))
-            tell.planes += 1
             tell.nbytes += first.nbytes
+            what = differs(first, second)
+            if what:
+                tell.failures.append(Failure(plan.index.path_of(plane), name, f"not the same: {what}"))
+            else:
+                tell.planes += 1
 
     return tuple(_run(work, _tasks(plan.index.planes, workers), workers, progress, stop).failures)
 
@@ -374,7 +383,7 @@ def _loaded(
         if stop.is_set():
             return
         try:
-            array = _load(source, plan, plane)
+            array = load_plane(source, plan.index, plane)
         except (PolystoreError, OSError) as exc:
             tell.failures.append(Failure(plan.index.path_of(plane), plan.name(plane), str(exc)))
             continue
@@ -384,11 +393,6 @@ def _loaded(
             yield batch
             batch, held = [], 0
     yield batch
-
-
-def _load(source: DataSource, plan: CopyPlan, plane: PlaneRef) -> Any:
-    page = {} if plane.page is None else {"page": plane.page}
-    return np.asarray(source.load(plan.index.path_of(plane), **page))
 
 
 def _save(sink: StorageBackend, plan: CopyPlan, batch: _Batch, options: dict[str, Any], tell: _Tell) -> None:
@@ -415,11 +419,6 @@ def _count(tell: _Tell, batch: _Batch) -> None:
     tell.nbytes += sum(array.nbytes for _, array in batch)
 
 
-def _same(first: Any, second: Any) -> bool:
-    inexact = first.dtype.kind in "fc"
-    return bool(np.array_equal(first, second, equal_nan=inexact))
-
-
 def _known(index: PlateIndex, which: Component, value: str | int) -> set[Value]:
     """The values of a plate that are meant: the value itself, or every channel of that name."""
     wanted = canonical(which, value)
@@ -436,30 +435,17 @@ def _known(index: PlateIndex, which: Component, value: str | int) -> set[Value]:
     raise ComponentError(f"the plate has no {which.value} {value!r} (it has {known}{by_name})")
 
 
-def _plate_name(index: PlateIndex) -> str:
-    return index.info.name or os.path.basename(index.root.rstrip("/\\")) or index.root
+def _remove(sink: StorageBackend, plan: CopyPlan) -> None:
+    """The images first and the record last: what was stopped is still the other plate's copy."""
+    if plan.removes and isinstance(sink, SupportsPlates):
+        sink.delete(plan.target, recursive=True)
+        return
+    for name in plan.removes:
+        sink.delete(join(plan.target, name))
 
 
 def _record(sink: StorageBackend, plan: CopyPlan, *, replacing: bool) -> None:
-    record: dict[str, Any] = {"source": plan.index.root, "plate": _plate_name(plan.index)}
+    record = record_of(plan.index)
     if replacing:
         record["replacing"] = True
     sink.save(record, join(plan.target, RECORD))
-
-
-def _is_being_replaced(index: PlateIndex, target: str, filemanager: FileManager, backend: str) -> bool:
-    """Whether a copy that replaces images was stopped; refuses a target that is no copy of this plate."""
-    path = join(target, RECORD)
-    if not filemanager.is_file(path, backend):
-        raise AlreadyExistsError(
-            f"{target} holds images that are no copy made here; choose another target, or add to them and replace "
-            "those of the same names (--overwrite)"
-        )
-    found = filemanager.load(path, backend)
-    record = found if isinstance(found, dict) else {}
-    if record.get("plate") != _plate_name(index):
-        raise AlreadyExistsError(
-            f"{target} is a copy of plate {record.get('plate')!r} and not of {_plate_name(index)!r}; choose another "
-            "target, or add to it and replace images of the same names (--overwrite)"
-        )
-    return record.get("replacing") is True

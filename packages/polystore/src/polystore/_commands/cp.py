@@ -57,9 +57,7 @@ def add(commands: Commands) -> None:
     )
     cp.add_argument("--microscope", metavar="NAME", help="which handler reads PLATE (default: found out)")
     cp.add_argument("--backend", metavar="NAME", help="where PLATE lies (default: found out)")
-    cp.add_argument(
-        "--version", choices=["0.4", "0.5"], default="0.5", help="of OME-Zarr (default: %(default)s)"
-    )
+    cp.add_argument("--version", choices=["0.4", "0.5"], help="of OME-Zarr (default: 0.5, or that of TARGET)")
     cp.add_argument(
         "--workers",
         type=_count,
@@ -67,7 +65,9 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="threads (default: %(default)s)",
     )
-    cp.add_argument("--overwrite", action="store_true", help="replace images that are in TARGET")
+    cp.add_argument(
+        "--overwrite", action="store_true", help="replace images in TARGET; another plate's copy is removed"
+    )
     cp.add_argument("--verify", action="store_true", help="afterwards read every plane back and compare")
     cp.add_argument("--dry-run", action="store_true", help="say what would be copied, and write nothing")
     cp.add_argument("--json", action="store_true", help="the result for programs, on stdout")
@@ -95,9 +95,18 @@ def _run(arguments: argparse.Namespace) -> None:
     fm = FileManager()
     _check_pair(arguments.plate, arguments.target)
     index = open_plate(arguments.plate, fm, backend=arguments.backend, microscope=arguments.microscope)
+    beside = _beside(index, fm)
     index = select(index, arguments.wells, arguments.channels)
     target, backend = _target(arguments, fm)
+    if "zarr" in (index.backend, backend.partition(" ")[0]):
+        from polystore.omezarr.engines import choose, engine
+
+        engine(choose("auto"))  # says which extra is missing before anything is made
     plan = plan_copy(index, target, filemanager=fm, backend=backend, overwrite=arguments.overwrite)
+    if not plan.removes:
+        _check_version(arguments, target, backend)
+    if beside:
+        print(f"polystore: note: {beside} in {index.root} and not copied", file=sys.stderr)
     if arguments.dry_run:
         _print_plan(plan, arguments.json)
         return
@@ -105,9 +114,10 @@ def _run(arguments: argparse.Namespace) -> None:
         with ProgressBar("copying", len(plan.missing)) as bar:
             report = copy_plate(plan, filemanager=fm, workers=arguments.workers, progress=bar)
         failures = report.failures
+        different: tuple[Failure, ...] = ()
         if arguments.verify:
             with ProgressBar("verifying", len(plan.index.planes) - len(failures)) as bar:
-                failures += verify_copy(
+                different = verify_copy(
                     plan, filemanager=fm, workers=arguments.workers, progress=bar, skip=failures
                 )
     result: dict[str, Any] = {
@@ -116,23 +126,27 @@ def _run(arguments: argparse.Namespace) -> None:
         "present": report.present,
         "bytes": report.nbytes,
         "verified": arguments.verify,
-        "failed": [{"source": one.source, "target": one.target, "reason": one.reason} for one in failures],
+        "failed": [
+            {"source": one.source, "target": one.target, "reason": one.reason} for one in failures + different
+        ],
     }
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:
         there = f", {report.present:,} were there already" if report.present else ""
-        verified = ", all compared" if arguments.verify and not failures else ""
+        verified = ", all compared" if arguments.verify and not failures + different else ""
         planes = "plane" if report.copied == 1 else "planes"
         print(f"{report.copied:,} {planes} copied to {plan.target}{there}{verified}")
     _tell_of_gaps(index)
-    if failures:
-        raise _failed(failures, len(plan.index.planes))
+    if failures or different:
+        raise _failed(failures, different, len(plan.index.planes))
 
 
 def _check_pair(plate: str, target: str) -> None:
     from polystore.errors import StorageError
 
+    if not target.strip():
+        raise StorageError("TARGET is empty; give plate.zarr, or a folder")
     if "://" in plate or "://" in target:
         return
     first, second = os.path.realpath(plate), os.path.realpath(target)
@@ -154,9 +168,43 @@ def _target(arguments: argparse.Namespace, fm: FileManager) -> tuple[str, str]:
                 f"{target} is inside an OME-Zarr plate; TARGET is the plate itself: x.zarr"
             )
         make: Any = BACKENDS.get("zarr")  # says which extra is missing
-        fm.mount("zarr target", make(version=arguments.version))
+        fm.mount("zarr target", make(version=arguments.version or "0.5"))
         return target, "zarr target"
     return target, backend
+
+
+def _check_version(arguments: argparse.Namespace, target: str, backend: str) -> None:
+    """Refuse a version that is asked for where another one is there: a plate keeps its own."""
+    if arguments.version is None or backend != "zarr target":
+        return
+    from polystore.errors import UnsupportedFormatError
+    from polystore.omezarr.files import Files
+    from polystore.omezarr.grouping import open_group
+
+    group = open_group(Files(None, durable=False, options={}).tree(target))
+    there = None if group is None else {2: "0.4", 3: "0.5"}[group.format]
+    if there is not None and there != arguments.version:
+        raise UnsupportedFormatError(
+            f"{target} is OME-Zarr {there} already and keeps it; leave out --version {arguments.version}, or "
+            "choose another TARGET"
+        )
+
+
+def _beside(index: PlateIndex, fm: FileManager) -> str:
+    """What an OME-Zarr plate holds beside its images: ``"4 labels images and 1 other file are"``; else empty."""
+    if index.backend != "zarr":
+        return ""
+    from polystore._paths import join
+    from polystore.omezarr.names import Plane, locate
+
+    images = {index.path_of(plane) for plane in index.planes}
+    walked = fm.walk(index.root, index.backend)
+    paths = {join(folder, name) for folder, _, names in walked for name in names} - images
+    places = [locate(path) for path in paths]
+    labels = sum(isinstance(place, Plane) and place.labels is not None for place in places)
+    counts = {"labels image": labels, "other file": len(paths) - labels}
+    told = [f"{count:,} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count]
+    return f"{' and '.join(told)} {'is' if len(paths) == 1 else 'are'}" if told else ""
 
 
 def _print_plan(plan: CopyPlan, as_json: bool) -> None:
@@ -164,7 +212,13 @@ def _print_plan(plan: CopyPlan, as_json: bool) -> None:
     if as_json:
         print(
             json.dumps(
-                {"target": plan.target, "to_copy": len(plan.missing), "present": plan.present, **summary},
+                {
+                    "target": plan.target,
+                    "to_copy": len(plan.missing),
+                    "present": plan.present,
+                    "to_remove": len(plan.removes),
+                    **summary,
+                },
                 indent=2,
             )
         )
@@ -175,6 +229,8 @@ def _print_plan(plan: CopyPlan, as_json: bool) -> None:
         shown = ", ".join(str(value) for value in values[:12]) + (", ..." if len(values) > 12 else "")
         print(f"  {name:<9}{len(values):>6,}  {shown}")
     print(f"{len(plan.missing):,} planes to copy to {plan.target}, {plan.present:,} are there already")
+    if plan.removes:
+        print(f"  before that, {len(plan.removes):,} images of another plate are removed there")
     for plane in plan.missing[:3]:
         print(f"  {plane.path} -> {plan.name(plane)}")
     if len(plan.missing) > 3:
@@ -203,17 +259,27 @@ def _tell_of_gaps(index: PlateIndex) -> None:
     missing = index.missing
     if missing:
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
+        planes = "plane" if len(missing) == 1 else "planes"
         shown = "; ".join(str(key) for key in missing[:3])
         print(
-            f"polystore: the plate lacks {len(missing):,} planes that it should have: {shown}{more}",
+            f"polystore: the plate lacks {len(missing):,} {planes} that it should have: {shown}{more}",
             file=sys.stderr,
         )
 
 
-def _failed(failures: tuple[Failure, ...], count: int) -> Exception:
+def _failed(failures: tuple[Failure, ...], different: tuple[Failure, ...], count: int) -> Exception:
     from polystore.errors import StorageError
 
-    lines = [f"  {failure.source}: {failure.reason}" for failure in failures[:LISTED]]
-    if len(failures) > LISTED:
-        lines.append(f"  ... and {len(failures) - LISTED:,} more (--json lists all)")
-    return StorageError(f"{len(failures):,} of {count:,} planes were not copied:\n" + "\n".join(lines))
+    parts = []
+    for found, one, many in (
+        (failures, "was not copied", "were not copied"),
+        (different, "is not the same in the copy", "are not the same in the copy"),
+    ):
+        if not found:
+            continue
+        lines = [f"{len(found):,} of {count:,} planes {one if len(found) == 1 else many}:"]
+        lines += [f"  {failure.source}: {failure.reason}" for failure in found[:LISTED]]
+        if len(found) > LISTED:
+            lines.append(f"  ... and {len(found) - LISTED:,} more (--json lists all)")
+        parts.append("\n".join(lines))
+    return StorageError("\n".join(parts))

@@ -74,9 +74,13 @@ def engine(name: Literal["tensorstore", "zarr"]) -> Engine:
         from polystore.omezarr._zarr import ZarrEngine
 
         return ZarrEngine()
-    except ModuleNotFoundError as exc:
-        if (exc.name or "").startswith("polystore"):
-            raise
+    except ImportError as exc:
+        # A thread that imports a module while another one's import of it fails gets half of it, and no name.
+        needs = exc.name if isinstance(exc, ModuleNotFoundError) else None
+        if needs is None or needs.startswith("polystore"):
+            if find_spec(name) is not None:
+                raise
+            needs = name
         raise MissingExtraError(
-            f"backend 'zarr' with engine {name!r} needs {exc.name}: pip install 'polystore[{extra}]'"
+            f"backend 'zarr' with engine {name!r} needs {needs}: pip install 'polystore[{extra}]'"
         ) from exc
