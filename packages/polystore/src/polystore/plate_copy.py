@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -328,17 +329,27 @@ def _run(
 ) -> _Tell:
     """Do the tasks in threads; the first error stops the others and is raised."""
     tells: list[_Tell] = []
+    free: list[_Tell] = []
 
     def task(planes: Sequence[PlaneRef]) -> None:
-        tell = _Tell(0, 0, [])
-        tells.append(tell)
+        try:
+            tell = free.pop()  # one for each worker, and not for each part
+        except IndexError:
+            tells.append(tell := _Tell(0, 0, []))
         if not stop.is_set():
             work(planes, tell)
+        free.append(tell)
 
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="polystore-copy") as pool:
-        waiting: set[Future[None]] = {pool.submit(task, planes) for planes in tasks}
+        coming = iter(tasks)
+        waiting: set[Future[None]] = set()
         try:
-            while waiting:
+            while True:
+                # Few at a time: each `wait` looks at all of them.
+                for planes in islice(coming, _PARTS_PER_WORKER * max(1, workers) - len(waiting)):
+                    waiting.add(pool.submit(task, planes))
+                if not waiting:
+                    break
                 done, waiting = wait(waiting, _BETWEEN_REPORTS, FIRST_COMPLETED)
                 for future in done:
                     future.result()
