@@ -187,8 +187,11 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_long_name_has_a_lock_too(tmp_path: Path) -> None:
-    with file_lock(str(tmp_path / ("x" * 255)), timeout=0):
-        pass
+    target = str(tmp_path / ("x" * 255))
+    with file_lock(target, timeout=0):
+        assert len(os.path.basename(lock_path(target))) <= 255
+        with pytest.raises(BusyError), file_lock(target, timeout=0):
+            pass
 
 
 def test_the_deadline_is_kept(tmp_path: Path) -> None:

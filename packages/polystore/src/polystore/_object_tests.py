@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle  # noqa: TID251  # the contract is that stores travel to worker processes
-import threading
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,19 +166,12 @@ class ObjectStoreTests(ABC):
 
     def test_threads(self, objects: ObjectStore) -> None:
         """No change is lost."""
-        problems: list[Exception] = []
 
         def add() -> None:
-            try:
-                for _ in range(10):
-                    objects.update("n", lambda old: str(int(old or b"0") + 1).encode())
-            except Exception as exc:
-                problems.append(exc)
+            for _ in range(10):
+                objects.update("n", lambda old: str(int(old or b"0") + 1).encode())
 
-        threads = [threading.Thread(target=add) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert problems == []
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(add) for _ in range(4)]:
+                done.result()
         assert objects.get("n").data == b"40"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataSink", "DataSource", "Entry", "Kind", "StorageBackend", "StreamingBackend", "SupportsBytes", "SupportsLinks",
-    "SupportsPlates", "VirtualBackend", "check_lengths", "check_target",
+    "SupportsOpen", "SupportsPlate", "SupportsPlates", "VirtualBackend", "check_lengths", "check_target",
 ]  # fmt: skip
 
 Kind = Literal["file", "folder"]
@@ -361,12 +361,17 @@ class SupportsLinks(StorageBackend):
 
 
 @runtime_checkable
-class SupportsBytes(Protocol):
-    """A store whose files are bytes: one is carried to another such store exactly, whatever its format."""
+class SupportsOpen(Protocol):
+    """A store that gives the bytes of a file."""
 
     def open_binary(self, path: StrPath) -> BinaryIO:
         """The bytes of a file from the beginning, seekable, to be closed by the caller; raises as `DataSource.load`."""
         ...
+
+
+@runtime_checkable
+class SupportsBytes(SupportsOpen, Protocol):
+    """A store whose files are bytes: one is carried to another such store exactly, whatever its format."""
 
     def write_bytes(self, data: bytes, path: StrPath, *, overwrite: bool = True) -> None:
         """Store bytes as a file, all or nothing; raises as `StorageBackend.save`."""
@@ -374,15 +379,20 @@ class SupportsBytes(Protocol):
 
 
 @runtime_checkable
-class SupportsPlates(Protocol):
-    """A store that keeps plates as such: it notes what is known of one, and lists one by itself."""
+class SupportsPlate(Protocol):
+    """A store that lists a plate by itself: OME-Zarr, a virtual workspace, perhaps OMERO."""
+
+    def plate(self, plate_path: StrPath, /) -> PlateIndex:
+        """The planes of the plate at a path, and what is known of it; raises as `DataSource.scan`."""
+        ...
+
+
+@runtime_checkable
+class SupportsPlates(SupportsPlate, Protocol):
+    """A store that keeps plates as such: it also notes what is known of one."""
 
     def describe(self, plate_path: StrPath, info: PlateInfo) -> None:
         """Note what is known of the plate at a path."""
-        ...
-
-    def plate(self, plate_path: StrPath) -> PlateIndex:
-        """The planes of the plate at a path, and what is known of it; raises as `DataSource.scan`."""
         ...
 
 

@@ -99,7 +99,10 @@ def test_a_loaded_array_is_the_callers(tmp_path: Path) -> None:
     store = DiskBackend(tmp_path)
     for suffix in (".tif", ".npy", ".png"):
         store.save(example_image(), "a" + suffix)
-        store.load("a" + suffix)[0, 0] = 1
+        loaded = store.load("a" + suffix)
+        loaded[0, 0] += 1
+        assert loaded[0, 0] == example_image()[0, 0] + 1
+        np.testing.assert_array_equal(store.load("a" + suffix), example_image())
 
 
 def test_relative_paths_begin_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

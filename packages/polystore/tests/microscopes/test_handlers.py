@@ -69,8 +69,7 @@ def test_each_built_in_is_whole(name: str) -> None:
     handler = MICROSCOPE_HANDLERS[name]()
     assert handler.microscope_type == name
     assert handler.looks_for != MicroscopeHandler.looks_for
-    assert handler.parser is not None
-    assert issubclass(handler.parser, FilenameParser)
+    assert isinstance(handler.parser, FilenameParser)
     assert name == "omero" or issubclass(METADATA_HANDLERS[name], MetadataHandler)
 
 

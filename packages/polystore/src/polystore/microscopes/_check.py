@@ -6,10 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
+from polystore.abc import SupportsOpen
 from polystore.backends import _dib
 from polystore.errors import UnsupportedFormatError
 from polystore.filemanager import FileManager
-from polystore.microscopes._files import PlateFiles, SupportsOpen
+from polystore.microscopes._files import PlateFiles
 from polystore.microscopes._tiff_header import read_header
 from polystore.plate import PlateIndex, PlateNote
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from polystore._paths import StrPath, join, natural_key
-from polystore.abc import DataSource, Entry, VirtualBackend
+from polystore._paths import join, natural_key
+from polystore.abc import DataSource, Entry, SupportsOpen, VirtualBackend
 from polystore.errors import StorageError, UnsupportedFormatError
 from polystore.plate import PlateNote
 
 if TYPE_CHECKING:
     from polystore.filemanager import FileManager
 
-__all__ = ["Folder", "PlateFiles", "SupportsOpen"]
+__all__ = ["Folder", "PlateFiles"]
 
 T = TypeVar("T")
 
@@ -23,15 +23,6 @@ GLANCE_FOLDERS = 24
 
 GLANCE_NAMES = 200
 """File names looked at before a format is decided on."""
-
-
-@runtime_checkable
-class SupportsOpen(Protocol):
-    """A store that gives the bytes of a file. The others give names and pixels, so a plate there has no metadata
-    beyond what its names say."""
-
-    def open_binary(self, path: StrPath) -> BinaryIO:
-        """The bytes of a file from the beginning, seekable, to be closed by the caller; raises as ``load``."""
 
 
 @dataclass(frozen=True, slots=True)

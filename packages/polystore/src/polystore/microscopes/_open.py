@@ -6,11 +6,10 @@ import os
 import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 from polystore._paths import StrPath, check_path
 from polystore._workspaces import find_workspace
-from polystore.abc import DataSource
+from polystore.abc import DataSource, SupportsPlate
 from polystore.constants import Backend
 from polystore.errors import (
     BackendClashError,
@@ -28,15 +27,7 @@ from polystore.microscopes._listing import complete_grid
 from polystore.microscopes.microscope_base import MicroscopeHandler, plate_path
 from polystore.plate import PlateIndex
 
-__all__ = ["SupportsPlate", "detect", "find_handler", "handlers", "open_plate", "where"]
-
-
-@runtime_checkable
-class SupportsPlate(Protocol):
-    """A store that keeps plates as such and can list one by itself: OME-Zarr, a virtual workspace, perhaps OMERO."""
-
-    def plate(self, path: StrPath) -> PlateIndex:
-        """The index of the plate at a path."""
+__all__ = ["detect", "find_handler", "handlers", "open_plate", "where"]
 
 
 def open_plate(

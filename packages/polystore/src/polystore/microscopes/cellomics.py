@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from polystore.components import ImageKey
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName
-from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
+from polystore.microscopes.microscope_base import MetadataHandler, ParsedNamesHandler
 
 if TYPE_CHECKING:
     from polystore.microscopes._files import PlateFiles
@@ -49,17 +49,11 @@ class CellomicsMetadata(MetadataHandler):
         return read_info(files, planes)
 
 
-class CellomicsHandler(MicroscopeHandler):
+class CellomicsHandler(ParsedNamesHandler):
     """Plates of Cellomics ArrayScan and CellInsight."""
 
     _microscope_type = "cellomics"
     metadata_handler = CellomicsMetadata
-    parser = CellomicsParser
+    parser = CellomicsParser()
     looks_for = "images such as Plate_A01f00d0.C01 (also .DIB, .TIF)"
     markers = ("*.c01",)
-
-    _names = CellomicsParser()
-
-    def parse_filename(self, filename: str) -> ParsedName | None:
-        """As `CellomicsParser.parse_filename`."""
-        return self._names.parse_filename(filename)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from polystore.components import ImageKey
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName
-from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
+from polystore.microscopes.microscope_base import MetadataHandler, ParsedNamesHandler
 
 if TYPE_CHECKING:
     from polystore.microscopes._files import Folder, PlateFiles
@@ -48,28 +48,26 @@ class CellVoyagerMetadata(MetadataHandler):
         return read_info(files)
 
 
-class CellVoyagerHandler(MicroscopeHandler):
+class CellVoyagerHandler(ParsedNamesHandler):
     """Plates of Yokogawa CellVoyager."""
 
     _microscope_type = "cellvoyager"
     metadata_handler = CellVoyagerMetadata
-    parser = CellVoyagerParser
+    parser = CellVoyagerParser()
     looks_for = "images such as Plate_B03_T0001F001L01A01Z01C01.tif, or MeasurementData.mlf"
     markers = ("measurementdata.mlf", "measurementdetail.mrf")
-
-    _names = CellVoyagerParser()
 
     def parse_filename(self, filename: str) -> ParsedName | None:
         """As `CellVoyagerParser.parse_filename`; correction images of the cameras are told apart."""
         if _CORRECTION.fullmatch(filename):
             return ParsedName(ImageKey(), "cellvoyager", extra="correction")
-        return self._names.parse_filename(filename)
+        return super().parse_filename(filename)
 
     def recognise(self, folders: Sequence[Folder]) -> int:
         """By its markers and names, but not by correction images alone."""
         found = super().recognise(folders)
         if found == 1 and not any(
-            self._names.parse_filename(name) for folder in folders for name in folder.files
+            self.parser.parse_filename(name) for folder in folders for name in folder.files
         ):
             return 0
         return found

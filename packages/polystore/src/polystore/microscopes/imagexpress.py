@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from polystore.components import ImageKey, Value
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName
-from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
+from polystore.microscopes.microscope_base import MetadataHandler, ParsedNamesHandler
 
 if TYPE_CHECKING:
     from polystore.microscopes._files import PlateFiles
@@ -79,24 +79,14 @@ class ImageXpressMetadata(MetadataHandler):
         return read_info(files, planes)
 
 
-class ImageXpressHandler(MicroscopeHandler):
+class ImageXpressHandler(ParsedNamesHandler):
     """Plates of ImageXpress, as MetaXpress stores or exports them."""
 
     _microscope_type = "imagexpress"
     metadata_handler = ImageXpressMetadata
-    parser = ImageXpressParser
+    parser = ImageXpressParser()
     looks_for = "images such as Plate_A01_s1_w1<UUID>.tif, also in TimePoint_N and ZStep_N, or a .HTD file"
     markers = ("*.htd",)
-
-    _names = ImageXpressParser()
-
-    def parse_filename(self, filename: str) -> ParsedName | None:
-        """As `ImageXpressParser.parse_filename`."""
-        return self._names.parse_filename(filename)
-
-    def parse_folders(self, folders: Sequence[str]) -> Mapping[str, Value]:
-        """As `ImageXpressParser.parse_folders`."""
-        return self._names.parse_folders(folders)
 
     def expected_keys(self, files: PlateFiles, planes: Sequence[PlaneRef]) -> Sequence[ImageKey] | None:
         """With an HTD what was to be acquired in the selected wells; without one it is not known."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from polystore.filemanager import FileManager
     from polystore.microscopes._files import Folder, PlateFiles
 
-__all__ = ["MetadataHandler", "MicroscopeHandler", "Plate", "plate_path"]
+__all__ = ["MetadataHandler", "MicroscopeHandler", "ParsedNamesHandler", "Plate", "plate_path"]
 
 Plate: TypeAlias = "str | os.PathLike[str] | int | PlateIndex"
 """A plate as callers name it: its folder, its number in OMERO, or the index `open_plate` made of it."""
@@ -51,9 +51,6 @@ class MicroscopeHandler(ABC):
     _microscope_type: ClassVar[str | None] = None
     metadata_handler: ClassVar[type[MetadataHandler] | None] = None
     """Class that reads the metadata; None: what the names say is all there is."""
-
-    parser: ClassVar[type[FilenameParser] | None] = None
-    """Class that reads the names, for handlers that leave `parse_filename` to one."""
 
     looks_for: ClassVar[str] = "names it can parse"
     """What it needs to find in a folder, for the error when nothing fits."""
@@ -185,6 +182,21 @@ class MicroscopeHandler(ABC):
 
     def _values(self, plate: Plate, which: Component) -> dict[Value, str | None]:
         return dict.fromkeys(self.index(plate).values(which))
+
+
+class ParsedNamesHandler(MicroscopeHandler):
+    """A microscope whose names a `FilenameParser` reads."""
+
+    parser: ClassVar[FilenameParser]
+    """Reads them, for all handlers of the class."""
+
+    def parse_filename(self, filename: str) -> ParsedName | None:
+        """As the parser does."""
+        return self.parser.parse_filename(filename)
+
+    def parse_folders(self, folders: Sequence[str]) -> Mapping[str, Value]:
+        """As the parser does."""
+        return self.parser.parse_folders(folders)
 
 
 _PLANE_SUFFIXES = frozenset({".tif", ".tiff", ".ome.tif", ".ome.tiff", ".png", ".npy", ".c01", ".dib"})

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from polystore.constants import Backend
-from polystore.microscopes.filename_parser import ParsedName
-from polystore.microscopes.microscope_base import MicroscopeHandler, Plate
+from polystore.microscopes.microscope_base import ParsedNamesHandler, Plate
 from polystore.microscopes.openhcs import OpenHCSParser
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["OMEROHandler"]
 
 
-class OMEROHandler(MicroscopeHandler):
+class OMEROHandler(ParsedNamesHandler):
     """Plates in OMERO are read from and written to ``omero_local``, whatever is configured.
 
     Parameters
@@ -29,10 +28,8 @@ class OMEROHandler(MicroscopeHandler):
     """
 
     _microscope_type = "omero"
-    parser = OpenHCSParser
+    parser = OpenHCSParser()
     looks_for = "a path such as /omero/plate_123, or the number of a plate"
-
-    _names = OpenHCSParser()
 
     def __init__(self, backend: Any = None) -> None:
         self.backend = backend
@@ -47,10 +44,6 @@ class OMEROHandler(MicroscopeHandler):
     ) -> str:
         """OMERO: results belong to the objects they were made from."""
         return str(Backend.OMERO_LOCAL)
-
-    def parse_filename(self, filename: str) -> ParsedName | None:
-        """The components of a name the backend made, else None."""
-        return self._names.parse_filename(filename)
 
     def filemanager(self) -> FileManager:
         """One that has this handler's own backend, where it was given one."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from polystore.components import ImageKey
 from polystore.constants import Backend
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName, split_suffix
-from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler, Plate
+from polystore.microscopes.microscope_base import MetadataHandler, ParsedNamesHandler, Plate
 
 if TYPE_CHECKING:
     from polystore.filemanager import FileManager
@@ -60,16 +60,14 @@ class OpenHCSMetadata(MetadataHandler):
         return read_info(files)
 
 
-class OpenHCSHandler(MicroscopeHandler):
+class OpenHCSHandler(ParsedNamesHandler):
     """Plates an OpenHCS pipeline wrote or prepared: the backend they are read from is what their metadata say."""
 
     _microscope_type = "openhcs"
     metadata_handler = OpenHCSMetadata
-    parser = OpenHCSParser
+    parser = OpenHCSParser()
     looks_for = "images such as A01_s001_w1_z001_t001.tif, or openhcs_metadata.json"
     markers = ("openhcs_metadata.json",)
-
-    _names = OpenHCSParser()
 
     @property
     def compatible_backends(self) -> Sequence[Backend]:
@@ -81,10 +79,6 @@ class OpenHCSHandler(MicroscopeHandler):
         from polystore.microscopes._openhcs import detect_backend
 
         return detect_backend(plate_path, filemanager)
-
-    def parse_filename(self, filename: str) -> ParsedName | None:
-        """As `OpenHCSParser.parse_filename`."""
-        return self._names.parse_filename(filename)
 
     def find_planes(self, files: PlateFiles) -> list[PlaneRef]:
         """Those in the folder the metadata call the main one; without metadata, all there are."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from polystore.components import ImageKey, well_name
 from polystore.errors import ComponentError
 from polystore.microscopes.filename_parser import FilenameParser, ParsedName
-from polystore.microscopes.microscope_base import MetadataHandler, MicroscopeHandler
+from polystore.microscopes.microscope_base import MetadataHandler, ParsedNamesHandler
 
 if TYPE_CHECKING:
     from polystore.microscopes._files import PlateFiles
@@ -56,20 +56,14 @@ class OperaPhenixMetadata(MetadataHandler):
         return read_info(files)
 
 
-class OperaPhenixHandler(MicroscopeHandler):
+class OperaPhenixHandler(ParsedNamesHandler):
     """Plates of Opera Phenix and Operetta, as Harmony exports them."""
 
     _microscope_type = "opera_phenix"
     metadata_handler = OperaPhenixMetadata
-    parser = OperaPhenixParser
+    parser = OperaPhenixParser()
     looks_for = "images such as r01c01f01p01-ch1sk1fk1fl1.tiff, with Index.xml or Index.idx.xml beside them"
     markers = ("index.xml", "index.idx.xml")
-
-    _names = OperaPhenixParser()
-
-    def parse_filename(self, filename: str) -> ParsedName | None:
-        """As `OperaPhenixParser.parse_filename`."""
-        return self._names.parse_filename(filename)
 
     def find_planes(self, files: PlateFiles) -> list[PlaneRef]:
         """By the index file where it lists a file, else by its name; `UnsupportedFormatError` for several plates."""
