@@ -124,15 +124,6 @@ def test_nothing_is_saved_below_an_image(store: ZarrBackend, tmp_path: Path) -> 
         store.save(ones(), tmp_path / "mean.tif/A01_s001_w1.tif")
 
 
-def test_replaced_arrays_leave_no_folders(store: ZarrBackend, tmp_path: Path) -> None:
-    counts = []
-    for size in range(4, 16):
-        store.save(ones((size, 8)), tmp_path / "p.zarr/A01_s001_w1.tif")
-        store.save(ones((3, size, 8)), tmp_path / "mean.tif")
-        counts.append(sum(len(folders) for _, folders, _ in os.walk(tmp_path)))
-    assert max(counts[1:]) == counts[1]
-
-
 def test_acquisitions_with_like_names_are_two(store: ZarrBackend, tmp_path: Path) -> None:
     plate = tmp_path / "p.zarr"
     assert writer.plates._acquisition_id("plate1_a") != writer.plates._acquisition_id("plate1_b")

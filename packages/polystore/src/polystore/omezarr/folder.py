@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from polystore._atomic import atomic_write, is_temporary, sweep_once
 from polystore._filelock import file_lock
@@ -87,13 +86,6 @@ class PlateFolder(LocalObjects):
                             yield lead + entry.name
             except (FileNotFoundError, NotADirectoryError):
                 continue
-
-    def prune(self, prefix: str) -> None:
-        """Remove the empty folders at and below a prefix, and the one above where that is empty then."""
-        top = self._path(prefix) if prefix else self.root
-        for folder in (*(folder for folder, _, _ in os.walk(top, topdown=False)), os.path.dirname(top)):
-            with suppress(OSError):  # not empty, or gone
-                os.rmdir(folder)
 
     def _place(self, path: str, data: bytes, *, overwrite: bool) -> None:
         # Unfinished files stand in the plate's folder: one look there finds what dead writers left.

@@ -83,14 +83,12 @@ class Tree:
         return True
 
     def delete_all(self) -> None:
-        """Remove every key of this part."""
+        """Remove every key of this part. Its empty folders stay: somebody may be about to write in one."""
         for key in list(self.store.keys(self.prefix)):
             try:
                 self.store.delete(key)
             except NotFoundError:
                 continue  # somebody else was faster
-        if isinstance(self.store, PlateFolder):
-            self.store.prune(self.prefix)
 
     def holds(self, name: str) -> bool:
         """Whether there are bytes under a name."""
