@@ -109,6 +109,48 @@ def test_two_virtual_displays_do_not_fight_for_a_number() -> None:
         assert one.name != two.name
 
 
+def test_many_at_once_are_let_in() -> None:
+    refused: list[str] = []
+
+    def come_and_go(display: VirtualDisplay) -> None:
+        for _ in range(100):
+            try:
+                check_display(display.env)
+            except DisplayError as error:
+                refused.append(str(error))
+
+    with VirtualDisplay() as virtual:
+        threads = [threading.Thread(target=come_and_go, args=(virtual,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not refused
+
+
+def test_a_server_that_starts_anew_is_asked_again() -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        number = 20000 + os.getpid() % 10000
+        sock.bind(f"\0/tmp/.X11-unix/X{number}")
+        sock.listen()
+
+        def serve() -> None:
+            for answer in (
+                b"",
+                b"",
+                b"\1\0\0\0\0\0" + (9).to_bytes(2, "little") + bytes(16) + b"\4" + bytes(15) + b"Tess",
+            ):
+                client, _ = sock.accept()
+                with client:
+                    client.recv(1024)
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert check_display({"DISPLAY": f":{number}", "XAUTHORITY": "/nowhere"}) == f"X11 :{number} (Tess)"
+        thread.join(5.0)
+
+
 def test_a_virtual_display_ends_with_a_killed_owner(own_folders: Path) -> None:
     code = (
         "import signal; from openhcs_viewers.display import VirtualDisplay\n"

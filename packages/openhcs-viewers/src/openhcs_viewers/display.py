@@ -171,6 +171,8 @@ class VirtualDisplay:
             screen,
             "-nolisten",
             "tcp",
+            # Else it starts anew whenever its last client leaves, and hangs up on those that come meanwhile.
+            "-noreset",
             "-auth",
             str(authority),
         ]
