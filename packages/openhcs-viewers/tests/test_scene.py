@@ -427,7 +427,7 @@ def test_contrast_comes_with_the_layer_and_widens_without_waking_anybody(rig: Ri
     rig.viewer.move({Component.Z: 2})
     assert rig.wakes == 1  # now it will be seen
     rig.settle()
-    assert rig.last.contrast == {"layer-1": (0.0, 40.0)}
+    assert rig.last.contrast == {"layer-1": {None: (0.0, 40.0)}}
 
 
 def test_state_is_plain_values_from_the_bottom_to_the_top(rig: Rig) -> None:

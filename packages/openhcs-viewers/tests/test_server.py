@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from openhcs_viewers.abc import ViewerSettings
 from openhcs_viewers.errors import ViewerClosedError
 from openhcs_viewers.handle import ViewerHandle
 from openhcs_viewers.server import ViewerServer
@@ -28,7 +29,7 @@ class Served:
     """A server whose window runs on a thread."""
 
     def __init__(self, endpoint: Endpoint, viewer: type[RecordingViewer] = RecordingViewer) -> None:
-        self.server = ViewerServer(endpoint, viewer, title="a title", budget=1 << 20)
+        self.server = ViewerServer(endpoint, viewer, title="a title", settings=ViewerSettings(budget=1 << 20))
         self.server.start()
         self.thread = threading.Thread(target=self.server.serve)
         self.client = ControlClient(endpoint, timeout=10.0)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from openhcs_viewers._start import ServeOptions, launch_lock, write_report
+from openhcs_viewers._start import HEADLESS, ServeOptions, launch_lock, write_report
+from openhcs_viewers.abc import ViewerSettings
 from openhcs_viewers.display import VirtualDisplay, check_display
 from openhcs_viewers.registry import VIEWERS, viewer_class
 from openhcs_viewers.system import needs_display
@@ -26,10 +28,6 @@ if TYPE_CHECKING:
     from openhcs_viewers.server import ViewerServer
 
 logger = logging.getLogger(__name__)
-
-END_GRACE = 8.0
-"""Seconds the window gets to close once somebody asked for the end. Then the process is ended with the stacks
-of its threads in the log: nobody must have to wait for a window that hangs."""
 
 ORPHAN_GRACE = 3.0
 """The same when the parent of a child viewer has died: viewer and virtual display end within 5 s of it."""
@@ -53,6 +51,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _leave(code: int) -> NoReturn:
+    """End the process now that all that is ours is closed: threads of a viewer's libraries may hold it for ever.
+
+    Those of a Java machine do: the pool of a filter keeps it for more than 80 s, its window thread for good.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 @contextlib.contextmanager
 def _display(options: ServeOptions) -> Iterator[None]:
     """Have a display, checked, while a viewer that needs one runs: Qt would abort the process without."""
@@ -62,7 +71,7 @@ def _display(options: ServeOptions) -> Iterator[None]:
             logger.info("display: %s", check_display())
             yield
         return
-    if needs_display(options.kind):
+    if needs_display(options.kind) and options.display != HEADLESS:
         logger.info("display: %s", check_display())
     yield
 
@@ -84,7 +93,7 @@ def _run(options: ServeOptions) -> None:
         title=options.title,
         log=options.log,
         keys=keys,
-        budget=options.budget,
+        settings=ViewerSettings(options.budget, options.display, options.options),
     )
     public = "" if keys is None else keys.public
     info = ConnectionInfo.of(
@@ -111,11 +120,15 @@ def _run(options: ServeOptions) -> None:
 
 
 def _end_in_time(server: ViewerServer, orphaned: threading.Event) -> None:
-    """Wait for somebody to ask for the end; from then on the process has `END_GRACE` seconds."""
+    """Wait for somebody to ask for the end; from then on the window has `Viewer.end_grace` seconds to close.
+
+    Then the process is ended with the stacks of its threads in the log: nobody must have to wait for a window that
+    hangs.
+    """
     server.wait()
     if not orphaned.is_set():  # then the lifeline's shorter clock runs already, and there is only one
         # faulthandler's clock runs on a thread that needs no interpreter lock.
-        faulthandler.dump_traceback_later(END_GRACE, exit=True)
+        faulthandler.dump_traceback_later(server.viewer.end_grace, exit=True)
 
 
 @contextlib.contextmanager
@@ -137,4 +150,4 @@ def _stopped_by_signals(server: ViewerServer) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

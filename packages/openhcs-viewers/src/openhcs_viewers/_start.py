@@ -27,6 +27,9 @@ LOGS_KEPT = 50
 LOG_TAIL_LINES = 15
 """Lines of a viewer's log that a start error shows."""
 
+HEADLESS = "headless"
+"""``display`` of a viewer without any window."""
+
 STARTING = 0.0
 """``ConnectionInfo.created`` of a viewer whose process was started and does not listen yet.
 
@@ -46,11 +49,13 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     title, log : str
         The window's title; the file its output goes to.
     display : str
-        ``"auto"``, ``"virtual"`` or an X display such as ``":1"``.
+        ``"auto"``, ``"virtual"``, ``"headless"`` or an X display such as ``":1"``.
     key : str
         File of its CURVE key pair; empty for none.
     budget : int or None
         Bytes of planes to keep in memory.
+    options : dict
+        What this kind of viewer alone understands.
     """
 
     kind: str
@@ -61,6 +66,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     display: str = "auto"
     key: str = ""
     budget: int | None = None
+    options: dict[str, str] = {}
 
     def encode(self) -> str:
         """Return the options as the text a process gets as its argument."""

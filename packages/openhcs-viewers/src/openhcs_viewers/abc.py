@@ -6,17 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from openhcs_viewers.errors import DisplayError
 from polystore.components import Component, Value
-from polystore.projection import Axis, LayerPlan, Position
+from polystore.projection import Axis, LayerPlan, Limits, Position
 
 if TYPE_CHECKING:
     from openhcs_viewers.scene import Scene
 
-__all__ = ["Changes", "Viewer"]
+__all__ = ["Changes", "Command", "Viewer", "ViewerSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,12 @@ class Changes:
     rois
         The same for regions of interest.
     contrast
-        Layer id to the range to show, unless the user chose one.
+        Layer id to the ranges to show, unless the user chose one: of the whole layer under None, of the parts of a
+        layer that have their own under theirs (`polystore.projection.Placement.part`).
     follow
         Where the newest image is that wants to be looked at, or None.
+    follow_layer
+        The layer it is in.
     """
 
     axes: tuple[Axis, ...] | None = None
@@ -49,8 +53,9 @@ class Changes:
     updated: tuple[LayerPlan, ...] = ()
     planes: Mapping[str, tuple[Position, ...]] = field(default_factory=dict)
     rois: Mapping[str, tuple[Position, ...]] = field(default_factory=dict)
-    contrast: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    contrast: Mapping[str, Mapping[Value | None, Limits]] = field(default_factory=dict)
     follow: Mapping[Component, Value] | None = None
+    follow_layer: str = ""
     tickets: tuple[Any, ...] = ()
     """The scene's own: the images these changes show."""
     axes_version: int = 0
@@ -69,6 +74,44 @@ class Changes:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ViewerSettings:
+    """What a viewer's process was told about its viewer.
+
+    Parameters
+    ----------
+    budget
+        Bytes of planes to keep in memory; None for the viewer's default.
+    display
+        ``"auto"``, ``"virtual"``, ``"headless"`` (no window at all, where a viewer can do without) or an X display.
+    options
+        What this kind of viewer alone understands, as given to `openhcs_viewers.launch`.
+    """
+
+    budget: int | None = None
+    display: str = "auto"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A request this kind of viewer alone answers.
+
+    Parameters
+    ----------
+    run
+        Gets the request's parameters, as sent: checks them, returns plain values.
+    trusted
+        It may do anything this user may: answered for clients over ipc only, whose socket belongs to the user.
+    gui
+        True: called on the GUI thread. False: on a thread of its own, because it may take long.
+    """
+
+    run: Callable[[Mapping[str, Any]], Any]
+    trusted: bool = False
+    gui: bool = True
+
+
 class Viewer(ABC):
     """A window that shows a scene. Every method belongs to the GUI thread, the one that called `open`.
 
@@ -85,9 +128,30 @@ class Viewer(ABC):
     every_plane: ClassVar[bool] = False
     """False: `Changes.planes` names only planes that are shown, and the others cost the GUI nothing."""
 
+    end_grace: ClassVar[float] = 8.0
+    """Seconds its process gets to end in good order once it was asked to; then it is ended."""
+
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.title = ""
+
+    @classmethod
+    def create(cls, settings: ViewerSettings) -> Self:
+        """Return a viewer with a scene of its own, before its process listens; on the GUI thread.
+
+        Raises
+        ------
+        ViewerError
+            It cannot be, with these settings or on this machine.
+        """
+        from openhcs_viewers.scene import Scene
+        from openhcs_viewers.store import PlaneStore
+
+        if settings.display == "headless":
+            raise DisplayError(
+                f"a {cls.kind} is nothing without a window: use display='virtual' where there is no screen"
+            )
+        return cls(Scene(PlaneStore(settings.budget), every_plane=cls.every_plane))
 
     @abstractmethod
     def open(self, title: str) -> None:
@@ -136,6 +200,10 @@ class Viewer(ABC):
         changes = self.scene.take_changes()
         if changes:
             self.scene.applied(changes, self.apply(changes))
+
+    def commands(self) -> Mapping[str, Command]:
+        """Return what this kind of viewer answers beside what all do, by name."""
+        return {}
 
     def state(self) -> dict[str, Any]:
         """What is shown, as plain values: title, sliders, position, layers from the bottom to the top."""

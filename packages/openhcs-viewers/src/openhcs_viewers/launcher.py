@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openhcs_viewers._start import STARTING, ServeOptions, launch_lock, new_log
+from openhcs_viewers._start import HEADLESS, STARTING, ServeOptions, launch_lock, new_log
 from openhcs_viewers.display import check_display
 from openhcs_viewers.errors import LaunchError, PortTakenError, ViewerNotFoundError
 from openhcs_viewers.handle import HUNG_AFTER, START_TIMEOUT, ViewerHandle
@@ -45,6 +45,7 @@ def launch(
     listen: str | None = None,
     key: str | Path | None = None,
     budget: int | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> ViewerHandle:
     """Return a viewer: the one that runs there, else a new one in a process of its own.
 
@@ -71,8 +72,8 @@ def launch(
     timeout : float
         Seconds to wait for its window.
     display : str
-        ``"auto"``: this desktop. ``"virtual"``: a display in memory, for machines without one. Else the name
-        of an X display, such as ``":1"``.
+        ``"auto"``: this desktop. ``"virtual"``: a display in memory, for machines without one. ``"headless"``: no
+        window at all, for kinds that can do without (fiji). Else the name of an X display, such as ``":1"``.
     reuse : bool
         False: start a new viewer in any case.
     listen : str, optional
@@ -82,6 +83,8 @@ def launch(
         with its public key.
     budget : int, optional
         Bytes of images a new viewer keeps in memory, half of the machine's when not given; the rest goes to disk.
+    options : mapping, optional
+        What a new viewer of this kind alone understands, such as ``{"fiji_dir": "/opt/Fiji.app"}``.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def launch(
     with launch_lock():
         found = _find(kind, port, transport, listen or host, reuse)
         if isinstance(found, Endpoint):
-            options = ServeOptions(
+            serve = ServeOptions(
                 kind=kind,
                 target=target,
                 endpoint=found,
@@ -119,8 +122,9 @@ def launch(
                 display=display,
                 key="" if key is None else str(Path(key).absolute()),
                 budget=budget,
+                options=dict(options or {}),
             )
-            handle = _spawn(options, detached)
+            handle = _spawn(serve, detached)
         else:
             handle = found
     if wait:
@@ -255,9 +259,9 @@ def _handle_without_file(endpoint: Endpoint, pong: Pong) -> ViewerHandle:
 def _spawn(options: ServeOptions, detached: bool) -> ViewerHandle:
     """Start the viewer's process and enter it. Called with the launch lock."""
     environment: dict[str, str | None] = {}
-    if options.display not in ("auto", "virtual"):
+    if options.display not in ("auto", "virtual", HEADLESS):
         environment = {"DISPLAY": options.display, "WAYLAND_DISPLAY": None}
-    if needs_display(options.kind) and options.display != "virtual":
+    if needs_display(options.kind) and options.display not in ("virtual", HEADLESS):
         check_display({**os.environ, **{name: value or "" for name, value in environment.items()}})
     public = b""
     if options.key:

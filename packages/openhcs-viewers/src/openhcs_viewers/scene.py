@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from openhcs_viewers._contrast import Contrast
@@ -20,10 +19,18 @@ from openhcs_viewers._describe import describe
 from openhcs_viewers._tickets import Arrival, Ticket
 from openhcs_viewers.abc import Changes
 from openhcs_viewers.errors import StoreFullError
-from openhcs_viewers.store import Filled, PlaneStore
+from openhcs_viewers.store import Filled, Store
 from polystore.components import Component, ImageKey, Value
 from polystore.errors import PolystoreError, ProjectionError
-from polystore.projection import LayerPlan, LayerProjection, Placement, Position, split_planes
+from polystore.projection import (
+    LayerPlan,
+    LayerProjection,
+    Limits,
+    Placement,
+    Position,
+    Projection,
+    split_planes,
+)
 
 __all__ = ["Arrival", "Scene"]
 
@@ -46,23 +53,24 @@ class Scene:
     """
 
     def __init__(
-        self, store: PlaneStore, projection: LayerProjection | None = None, *, every_plane: bool = False
+        self, store: Store, projection: Projection | None = None, *, every_plane: bool = False
     ) -> None:
         self.store = store
-        self._projection = projection or LayerProjection()
+        self._projection: Projection = projection or LayerProjection()
         self._every = every_plane
         self._lock = threading.Lock()
         self._wake: Callable[[], None] = _nothing
         self._looking: Mapping[Component, Value] = {}
+        self._looking_into: dict[str, Mapping[Component, Value]] = {}
         self._live: dict[str, LayerPlan] = {}
         self._applied_axes = 0
         self._new: dict[str, None] = {}
         self._updated: dict[str, None] = {}
         self._waiting: dict[_Key, Ticket] = {}
-        self._contrast: dict[str, Contrast] = {}
-        self._moved_contrast: dict[str, None] = {}
+        self._contrast: dict[str, dict[Value | None, Contrast]] = {}
+        self._moved_contrast: dict[tuple[str, Value | None], None] = {}
         self._rois: dict[str, dict[Position, tuple[Any, ...]]] = {}
-        self._follow: Mapping[Component, Value] | None = None
+        self._follow: tuple[str, Mapping[Component, Value]] | None = None
         self._received = 0
         self._counts = {"displayed": 0, "superseded": 0, "dropped": 0}
         self._reasons: dict[str, int] = {}
@@ -112,14 +120,19 @@ class Scene:
 
     # -- the GUI thread
 
-    def look_at(self, position: Mapping[Component, Value]) -> None:
+    def look_at(self, position: Mapping[Component, Value], layer_id: str | None = None) -> None:
         """Say where the sliders are, **before** the planes there are read.
+
+        With `layer_id` those of that layer alone, in a viewer whose layers have sliders of their own.
 
         Components that are drawn as a whole (a stack seen in 3-D) are left out: all their planes are looked
         at. The order matters: an image that arrives after this call is known to be on screen, one that
         arrived before it is there to be read. No lock is needed for that.
         """
-        self._looking = dict(position)
+        if layer_id is None:
+            self._looking = dict(position)
+        else:
+            self._looking_into[layer_id] = dict(position)
         if self._moved_contrast:  # of planes nobody looked at until now
             self._wake()
 
@@ -272,11 +285,12 @@ class Scene:
         if placement.replaces:
             self.store.drop(*placement.replaces)
         if image.kind == "image" and plane.ndim == 2:
-            contrast = self._contrast.get(placement.layer_id)
+            contrasts = self._contrast.setdefault(placement.layer_id, {})
+            contrast = contrasts.get(placement.part)
             if contrast is None:
-                contrast = self._contrast[placement.layer_id] = Contrast()
+                contrast = contrasts[placement.part] = Contrast()
             if (image.contrast or contrast.wants_pixels) and contrast.feed(plane, image.contrast):
-                self._moved_contrast[placement.layer_id] = None
+                self._moved_contrast[placement.layer_id, placement.part] = None
         self._show(ticket, placement, done)
 
     def _note(self, placement: Placement, done: list[Ticket]) -> None:
@@ -287,7 +301,7 @@ class Scene:
         if "new_layer" in changed:
             self._new[layer_id] = None
         elif "replaced" in changed:
-            self._contrast.pop(layer_id, None)
+            self._forget_contrast(layer_id)
             self._rois.pop(layer_id, None)
             self.store.drop(layer_id)
             self._forget_waiting(layer_id, "superseded", "a later run took over its layer", done)
@@ -302,7 +316,11 @@ class Scene:
         if ticket.image.context.display.follow:
             plan = self._projection.layer(placement.layer_id)
             if plan is not None:
-                self._follow = dict(zip(plan.components, placement.position, strict=True))
+                where = zip(plan.components, placement.position, strict=True)
+                self._follow = (
+                    plan.layer_id,
+                    {which: value for which, value in where if value is not None},
+                )
         older = self._waiting.get(key)
         if older is not None:
             # The dict keeps its place: what is sent over and over must not wait for ever behind the others.
@@ -321,8 +339,11 @@ class Scene:
             self._end(ticket, "displayed", "", done)
 
     def _is_shown(self, plan: LayerPlan, position: Position) -> bool:
-        get = self._looking.get
-        return all(get(which, value) == value for which, value in zip(plan.components, position, strict=True))
+        get = self._looking_into.get(plan.layer_id, self._looking).get
+        return all(
+            value is None or get(which, value) == value
+            for which, value in zip(plan.components, position, strict=True)
+        )
 
     def _receive_rois(self, image: Arrival) -> None:
         from polystore.rois import rois_from_wire
@@ -398,13 +419,15 @@ class Scene:
             if plan is not None and layer_id not in fresh and (self._every or self._is_shown(plan, position)):
                 where = rois if plan.kind in ("shapes", "points") else planes
                 where.setdefault(layer_id, []).append(position)
-        contrast = {}
-        for layer_id in [one for one in self._moved_contrast if one in self._live or one in fresh]:
-            del self._moved_contrast[layer_id]
-            limits = self._contrast[layer_id].limits
+        contrast: dict[str, dict[Value | None, Limits]] = {}
+        for layer_id, part in [
+            one for one in self._moved_contrast if one[0] in self._live or one[0] in fresh
+        ]:
+            del self._moved_contrast[layer_id, part]
+            limits = self._contrast[layer_id][part].limits
             if layer_id not in fresh and limits is not None:
-                contrast[layer_id] = limits
-        follow, self._follow = self._follow, None
+                contrast.setdefault(layer_id, {})[part] = limits
+        (follow_layer, follow), self._follow = self._follow or ("", None), None
         moved = self._applied_axes != projection.axes_version
         return Changes(
             axes=projection.axes() if moved else None,
@@ -414,22 +437,30 @@ class Scene:
             rois={layer_id: tuple(some) for layer_id, some in rois.items()},
             contrast=contrast,
             follow=follow,
+            follow_layer=follow_layer,
             tickets=tuple(tickets),
             axes_version=projection.axes_version,
         )
 
     def _plan(self, plan: LayerPlan) -> LayerPlan:
-        known = self._contrast.get(plan.layer_id)
-        return replace(plan, contrast=known.limits) if known and known.limits else plan
+        parts = self._contrast.get(plan.layer_id, {})
+        known = {part: one.limits for part, one in parts.items() if one.limits is not None}
+        return plan.with_contrast(known) if known else plan
 
     def _give_up(self, layer_id: str, reason: str, done: list[Ticket]) -> None:
         """Forget a layer. Called with the lock."""
         self._projection.remove(layer_id, reason)
         self._live.pop(layer_id, None)
-        for some in (self._new, self._updated, self._moved_contrast, self._contrast, self._rois):
+        for some in (self._new, self._updated, self._rois, self._looking_into):
             some.pop(layer_id, None)
+        self._forget_contrast(layer_id)
         self.store.drop(layer_id)
         self._forget_waiting(layer_id, "dropped", reason, done)
+
+    def _forget_contrast(self, layer_id: str) -> None:
+        self._contrast.pop(layer_id, None)
+        for moved in [one for one in self._moved_contrast if one[0] == layer_id]:
+            del self._moved_contrast[moved]
 
     def _forget_waiting(self, layer_id: str, outcome: str, reason: str, done: list[Ticket]) -> None:
         for key in [key for key in self._waiting if key[0] == layer_id]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openhcs_viewers._png import encode_png
+from openhcs_viewers.abc import Command, ViewerSettings
 from openhcs_viewers.errors import ViewerClosedError
-from openhcs_viewers.scene import Scene
-from openhcs_viewers.store import PlaneStore
 from polystore.streaming.receiver import ImageReceiver
 from zmqruntime.errors import RemoteError
 from zmqruntime.server import ZMQServer
@@ -50,8 +50,8 @@ class ViewerServer(ZMQServer):
         What to show it in.
     kind, title, log, keys
         See `ZMQServer`. `title` is the window's.
-    budget : int, optional
-        Bytes of planes kept in memory; half of the machine's when not given. What is more goes to disk.
+    settings : ViewerSettings, optional
+        What the viewer is told.
 
     Attributes
     ----------
@@ -70,12 +70,12 @@ class ViewerServer(ZMQServer):
         title: str = "",
         log: str = "",
         keys: KeyPair | None = None,
-        budget: int | None = None,
+        settings: ViewerSettings | None = None,
     ) -> None:
         super().__init__(endpoint, kind=kind or viewer.kind, title=title, log=log, keys=keys)
-        self._store = PlaneStore(budget)
-        self.scene = Scene(self._store, every_plane=viewer.every_plane)
-        self.viewer = viewer(self.scene)
+        self.viewer = viewer.create(settings or ViewerSettings())
+        self.scene = self.viewer.scene
+        self._own_commands = dict(self.viewer.commands())
         self._images = ImageReceiver(self.scene.receive)
         self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._settling: deque[Future[Any]] = deque()
@@ -120,7 +120,7 @@ class ViewerServer(ZMQServer):
     def stop(self, timeout: float = 5.0) -> None:
         """End the I/O thread, then forget all planes; idempotent. Not from the I/O thread."""
         super().stop(timeout)
-        self._store.close()
+        self.scene.store.close()
 
     def _pump(self) -> None:
         if self.shutdown_requested:
@@ -188,7 +188,7 @@ class ViewerServer(ZMQServer):
 
     def capabilities(self) -> dict[str, Any]:
         """Return what the pong says beside the data channel."""
-        return {"viewer": self.kind, "commands": list(COMMANDS)}
+        return {"viewer": self.kind, "commands": sorted((*COMMANDS, *self._own_commands))}
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the three packages."""
@@ -217,7 +217,7 @@ class ViewerServer(ZMQServer):
         return round((after - before) / max(end - begin, 1e-3), 1)
 
     def command(self, name: str, params: dict[str, Any]) -> Any | Future[Any]:
-        """Answer one of `COMMANDS`.
+        """Answer one of `COMMANDS`, or of the viewer's own (`Viewer.commands`).
 
         ``state``
             What is shown, see `Viewer.state`.
@@ -249,9 +249,27 @@ class ViewerServer(ZMQServer):
             return self.on_gui(lambda: self._screenshot(path, canvas_only))
         if name == "settle":
             return self._settled()
-        raise RemoteError(
-            "unknown-command", f"this viewer has no command {name!r} (known: {', '.join(COMMANDS)})"
+        if name in self._own_commands:
+            return self._own_command(name, self._own_commands[name], params)
+        known = ", ".join(sorted((*COMMANDS, *self._own_commands)))
+        raise RemoteError("unknown-command", f"this viewer has no command {name!r} (known: {known})")
+
+    def _own_command(self, name: str, command: Command, params: dict[str, Any]) -> Future[Any]:
+        if command.trusted and self.endpoint.transport != "ipc":
+            # Over tcp the asker may be another user of this machine, or of another one.
+            raise RemoteError(
+                "refused",
+                f"{name} may do anything the viewer's user may: it is answered over ipc only",
+                "launch the viewer without transport='tcp' and ask from this machine, as the same user",
+            )
+        if command.gui:
+            return self.on_gui(lambda: command.run(params))
+        future: Future[Any] = Future()
+        thread = threading.Thread(
+            target=_run, args=(lambda: command.run(params), future), name=name, daemon=True
         )
+        thread.start()
+        return future
 
     def _settled(self) -> Future[Any]:
         future: Future[Any] = Future()

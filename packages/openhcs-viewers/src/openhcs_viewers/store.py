@@ -19,7 +19,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from openhcs_viewers._spill import Region, SpillFile
 from openhcs_viewers.errors import StoreFullError
 from polystore.projection import Position
 
-__all__ = ["Filled", "PlaneStore", "StoreStatus", "default_budget"]
+__all__ = ["Filled", "PlaneStore", "Store", "StoreStatus", "default_budget"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,26 @@ class _Held:
         self.dtype = filled.plane.dtype
         self.nbytes = filled.plane.nbytes
         self.region: Region | None = None
+
+
+class Store(Protocol):
+    """Where a scene keeps planes: `PlaneStore`, or a viewer's own where its planes live in another memory.
+
+    As there, `fill` copies what arrived into memory nobody sees yet, and `commit` makes that the plane of a place,
+    at the cost of a reference. ``Filled.plane`` has the pixels until then.
+    """
+
+    def fill(self, array: Plane, *, owned: bool = False) -> Filled: ...  # noqa: D102
+    def commit(self, layer_id: str, position: Position, filled: Filled) -> None: ...  # noqa: D102
+    def put(self, layer_id: str, position: Position, array: Plane) -> None: ...  # noqa: D102
+    def discard(self, filled: Filled) -> None: ...  # noqa: D102
+    def get(self, layer_id: str, position: Position) -> Plane | None: ...  # noqa: D102
+    def touched(self, layer_id: str, position: Position) -> None: ...  # noqa: D102
+    def positions(self, layer_id: str) -> list[Position]: ...  # noqa: D102
+    def count(self, layer_id: str) -> int: ...  # noqa: D102
+    def drop(self, layer_id: str, position: Position | None = None) -> None: ...  # noqa: D102
+    def status(self) -> StoreStatus: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class PlaneStore:

@@ -108,7 +108,7 @@ class RecordingViewer(Viewer):
     def _axes_of(self, plan: LayerPlan) -> tuple[Axis, ...]:
         positions = self.scene.store.positions(plan.layer_id)
         return tuple(
-            (which, tuple(position[at] for position in positions) or (0,))
+            (which, tuple(value for position in positions if (value := position[at]) is not None) or (0,))
             for at, which in enumerate(plan.components)
         )
 

@@ -42,6 +42,8 @@ SPECS = [
     DisplaySpec(),
     DisplaySpec(colormap="magma", modes={"well": "layer", "channel": "stack"}, follow=True),
     DisplaySpec(variable_size="pad_to_max", scale=(0.65, 0.65), replace_layers=True),
+    DisplaySpec(dimensions={"well": "frame", "site": "z"}, channel_display="grayscale"),
+    DisplaySpec(scale=(0.65, 0.65), z_step=2.0, frame_interval=60.0),
 ]
 
 
@@ -72,6 +74,12 @@ def test_a_newer_senders_words_are_ignored() -> None:
         ({"scale": [0, 1]}, ProjectionError),
         ({"scale": [math.nan, 1]}, ProjectionError),
         ({"scale": ["a", "b"]}, ProjectionError),
+        ({"dimensions": {"well": "layer"}}, ProjectionError),
+        ({"dimensions": 5}, ProjectionError),
+        ({"channel_display": "all"}, ProjectionError),
+        ({"z_step": 0}, ProjectionError),
+        ({"z_step": "far"}, ProjectionError),
+        ({"frame_interval": math.inf}, ProjectionError),
         ([1, 2], ProjectionError),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from openhcs_viewers.store import PlaneStore
+from openhcs_viewers.store import Store
 from polystore.projection import Axis, LayerPlan, Position
 
 __all__ = ["Planes"]
@@ -36,7 +36,7 @@ class Planes:
         The viewer's sliders. Those the layer has no component for show the same plane at each value.
     """
 
-    def __init__(self, store: PlaneStore, plan: LayerPlan, axes: tuple[Axis, ...]) -> None:
+    def __init__(self, store: Store, plan: LayerPlan, axes: tuple[Axis, ...]) -> None:
         self._store = store
         self.reads = 0
         """Planes handed out so far."""

@@ -169,7 +169,7 @@ class NapariViewer(Viewer):
             self._guarded(self._create, plan, failed)
         for layer_id, limits in changes.contrast.items():
             if layer_id in self._shown:
-                self._shown[layer_id].set_contrast(limits)
+                self._shown[layer_id].set_contrast(limits[None])
         if changes.follow:
             self._sliders.go(changes.follow)
         for layer_id in changes.planes:

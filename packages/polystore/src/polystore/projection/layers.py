@@ -353,10 +353,11 @@ class LayerProjection:
 
     def _add_position(self, layer: Layer, position: Position) -> bool:
         before = self.axes_version
-        for values, value in zip(layer.axes, position, strict=True):
+        for values, which, value in zip(layer.axes, layer.plan.components, position, strict=True):
+            if value is None:
+                continue
             if values.add(value):
                 layer.frozen = None
-        for which, value in zip(layer.plan.components, position, strict=True):
             self._add_value(which, value)
         return self.axes_version != before
 

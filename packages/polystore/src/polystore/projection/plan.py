@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, TypeAlias
 
-from polystore.components import Component, Value
+import numpy as np
+
+from polystore.components import Component, ImageKey, Value
 from polystore.projection.spec import DisplaySpec
 
-__all__ = ["KINDS", "Axis", "Context", "LayerPlan", "Placement", "Position"]
+__all__ = ["KINDS", "Axis", "Context", "LayerPlan", "Limits", "Placement", "Position", "Projection"]
 
-Position: TypeAlias = tuple[Value, ...]
+Position: TypeAlias = tuple[Value | None, ...]
 """Where in its layer a plane is: one value for each of the layer's components, in their order. Never an
-index.
+index. None, in a hyperstack only: the plane has no value there and is shown at all of them.
 """
+
+Limits: TypeAlias = tuple[float, float]
+"""Lowest and highest value to show."""
 
 Axis: TypeAlias = tuple[Component, tuple[Value, ...]]
 """A slider: its component and the values it passes through, sorted."""
@@ -54,6 +60,9 @@ class Placement:
         Layer and position of the plane's older self when that was elsewhere (it had another size).
     refused
         Empty, or why the plane is not to be shown although nothing is wrong with it.
+    part
+        Which part of its layer the plane belongs to where parts have display ranges of their own: the channel of a
+        hyperstack. None where the layer has one range.
     """
 
     layer_id: str
@@ -61,6 +70,7 @@ class Placement:
     changed: frozenset[str] = frozenset()
     replaces: tuple[str, Position] | None = None
     refused: str = ""
+    part: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,7 @@ class LayerPlan:
     dtype: str = ""
     rgb: bool = False
     colormap: str = "gray"
-    contrast: tuple[float, float] | None = None
+    contrast: Limits | None = None
     base: bool = True
     visible: bool = True
     hides: tuple[str, ...] = ()
@@ -119,3 +129,36 @@ class LayerPlan:
     run: str = ""
     step_index: int | None = None
     step_name: str = ""
+
+    def with_contrast(self, limits: Mapping[Value | None, Limits]) -> Self:
+        """Return the plan with the display range of each part (`Placement.part`) that has one."""
+        return replace(self, contrast=limits[None]) if None in limits else self
+
+
+class Projection(Protocol):
+    """Decides where planes belong: `polystore.projection.LayerProjection`, or another one of a viewer's own.
+
+    Not thread-safe; see `LayerProjection` for what each does.
+    """
+
+    axes_version: int
+
+    def axes(self) -> tuple[Axis, ...]: ...  # noqa: D102
+    def layers(self) -> Sequence[LayerPlan]: ...  # noqa: D102
+    def layer(self, layer_id: str) -> LayerPlan | None: ...  # noqa: D102
+    def declare(self, extents: Mapping[Component | str, Iterable[Value]]) -> bool: ...  # noqa: D102
+    def place(  # noqa: D102
+        self,
+        context: Context,
+        key: ImageKey,
+        shape: Sequence[int],
+        dtype: np.dtype[np.generic] | str,
+        kind: str = "image",
+        *,
+        name: str = "",
+        path: str = "",
+    ) -> Placement: ...
+    def find(  # noqa: D102
+        self, context: Context, key: ImageKey, kind: str, *, name: str = "", path: str = ""
+    ) -> Placement | None: ...
+    def remove(self, layer_id: str, reason: str) -> None: ...  # noqa: D102

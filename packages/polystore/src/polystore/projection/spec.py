@@ -6,12 +6,22 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from polystore.components import Component, component
 from polystore.errors import ProjectionError
 
-__all__ = ["DEFAULT_MODES", "ComponentModes", "DimensionMode", "DisplaySpec", "VariableSize"]
+__all__ = [
+    "DEFAULT_DIMENSIONS",
+    "DEFAULT_MODES",
+    "ChannelDisplay",
+    "ComponentDimensions",
+    "ComponentModes",
+    "Dimension",
+    "DimensionMode",
+    "DisplaySpec",
+    "VariableSize",
+]
 
 E = TypeVar("E", bound=Enum)
 
@@ -33,6 +43,35 @@ class DimensionMode(StrEnum):
         return cls.LAYER if value == "slice" else None
 
 
+class Dimension(StrEnum):
+    """What one component becomes in a viewer of hyperstacks, whose images have three dimensions beside y and x."""
+
+    CHANNEL = "channel"
+    """Channels of a hyperstack: with several, a composite in colours."""
+
+    Z = "z"
+    """Slices of a hyperstack."""
+
+    FRAME = "frame"
+    """Frames of a hyperstack. Components that share a dimension stand one after the other in it."""
+
+    WINDOW = "window"
+    """A hyperstack for each of its values."""
+
+
+class ChannelDisplay(StrEnum):
+    """How the channels of a hyperstack are shown."""
+
+    COMPOSITE = "composite"
+    """All at once, each in its colour."""
+
+    COLOR = "color"
+    """One at a time, in its colour."""
+
+    GRAYSCALE = "grayscale"
+    """One at a time, in gray."""
+
+
 class VariableSize(StrEnum):
     """What becomes of images of different sizes within one layer."""
 
@@ -47,12 +86,49 @@ class VariableSize(StrEnum):
     """
 
 
-class ComponentModes(Mapping[Component, DimensionMode]):
+class _PerComponent(Mapping[Component, E], Generic[E]):
+    """One member of an enum for every component: immutable, hashable, picklable; what is not given has its default."""
+
+    __slots__ = ("_hash", "_values")
+
+    kind: ClassVar[type[Any]]
+    what: ClassVar[str]
+    defaults: ClassVar[Mapping[Component, Any]]
+
+    def __init__(self, values: Mapping[Component, E] | Mapping[str, str] | None = None) -> None:
+        resolved = dict(self.defaults)
+        for name, value in (values or {}).items():
+            which = component(name)
+            resolved[which] = member(self.kind, f"{self.what} of {which.value}", value)
+        self._values = resolved
+        self._hash = hash(tuple(resolved.items()))
+
+    def __getitem__(self, which: Component) -> E:
+        return self._values[which]  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        changed = {k.value: v.value for k, v in self._values.items() if v is not self.defaults[k]}
+        return f"{type(self).__name__}({changed or ''})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self._values),)
+
+
+class ComponentModes(_PerComponent[DimensionMode]):
     """The mode of every component: immutable, hashable, picklable; what is not given has its default.
 
     Parameters
     ----------
-    modes
+    values
         Component, or any of its names, to mode.
 
     Raises
@@ -63,42 +139,38 @@ class ComponentModes(Mapping[Component, DimensionMode]):
         A mode nobody knows.
     """
 
-    __slots__ = ("_hash", "_modes")
+    __slots__ = ()
 
-    def __init__(self, modes: Mapping[Component, DimensionMode] | Mapping[str, str] | None = None) -> None:
-        resolved = dict(_DEFAULTS)
-        for name, mode in (modes or {}).items():
-            which = component(name)
-            resolved[which] = member(DimensionMode, f"mode of {which.value}", mode)
-        self._modes = resolved
-        self._hash = hash(tuple(resolved.items()))
-
-    def __getitem__(self, which: Component) -> DimensionMode:
-        return self._modes[which]
-
-    def __iter__(self) -> Iterator[Component]:
-        return iter(self._modes)
-
-    def __len__(self) -> int:
-        return len(self._modes)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __repr__(self) -> str:
-        changed = {k.value: v.value for k, v in self._modes.items() if v is not _DEFAULTS[k]}
-        return f"ComponentModes({changed or ''})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self._modes),)
+    kind = DimensionMode
+    what = "mode"
+    defaults: ClassVar[Mapping[Component, DimensionMode]] = {
+        which: DimensionMode.LAYER if which is Component.CHANNEL else DimensionMode.STACK
+        for which in Component
+    }
 
 
-_DEFAULTS: Mapping[Component, DimensionMode] = {
-    which: DimensionMode.LAYER if which is Component.CHANNEL else DimensionMode.STACK for which in Component
-}
+class ComponentDimensions(_PerComponent[Dimension]):
+    """The dimension of every component in a viewer of hyperstacks; as `ComponentModes` otherwise."""
+
+    __slots__ = ()
+
+    kind = Dimension
+    what = "dimension"
+    defaults: ClassVar[Mapping[Component, Dimension]] = {
+        which: {
+            Component.CHANNEL: Dimension.CHANNEL,
+            Component.Z: Dimension.Z,
+            Component.T: Dimension.FRAME,
+        }.get(which, Dimension.WINDOW)
+        for which in Component
+    }
+
 
 DEFAULT_MODES = ComponentModes()
 """Channels are layers; everything else is a slider."""
+
+DEFAULT_DIMENSIONS = ComponentDimensions()
+"""Channels, z and t are the dimensions of those names; everything else has windows of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +185,20 @@ class DisplaySpec:
     variable_size
         What to do with images of different sizes.
     modes
-        Layers or a slider, for each component; components left out have their default.
+        Of a viewer of layers: layers or a slider, for each component; components left out have their default.
+    dimensions
+        Of a viewer of hyperstacks: which dimension each component is, or a window for each of its values.
+    channel_display
+        Of a viewer of hyperstacks: the channels at once, or one at a time.
     replace_layers
         True: a later run of a step takes over the layer of the same name in place. False: it gets layers of
         its own.
     scale
         Size of a pixel (y, x) in micrometres, or None when unknown.
+    z_step
+        Distance of two z planes in micrometres, or None when unknown.
+    frame_interval
+        Time between two time points in seconds, or None when unknown.
     follow
         True: the viewer's sliders move to each arriving image.
 
@@ -131,24 +211,35 @@ class DisplaySpec:
     colormap: str = "gray"
     variable_size: VariableSize = VariableSize.SEPARATE_LAYERS
     modes: Mapping[Component, DimensionMode] = field(default=DEFAULT_MODES)
+    dimensions: Mapping[Component, Dimension] = field(default=DEFAULT_DIMENSIONS)
+    channel_display: ChannelDisplay = ChannelDisplay.COMPOSITE
     replace_layers: bool = False
     scale: tuple[float, float] | None = None
+    z_step: float | None = None
+    frame_interval: float | None = None
     follow: bool = False
 
     def __post_init__(self) -> None:
         if type(self.colormap) is not str or not 0 < len(self.colormap) <= 100:
             raise ProjectionError(f"colormap={self.colormap!r}: give the name of a colour map, e.g. 'gray'")
         object.__setattr__(self, "variable_size", member(VariableSize, "variable_size", self.variable_size))
-        if not isinstance(self.modes, ComponentModes):
-            if not isinstance(self.modes, Mapping):
-                raise ProjectionError(f"modes={self.modes!r}: give a mapping such as {{'well': 'layer'}}")
-            object.__setattr__(self, "modes", ComponentModes(self.modes))
+        shown = member(ChannelDisplay, "channel_display", self.channel_display)
+        object.__setattr__(self, "channel_display", shown)
+        for name, kind in (("modes", ComponentModes), ("dimensions", ComponentDimensions)):
+            given = getattr(self, name)
+            if not isinstance(given, kind):
+                if not isinstance(given, Mapping):
+                    raise ProjectionError(f"{name}={given!r}: give a mapping such as {_EXAMPLES[name]}")
+                object.__setattr__(self, name, kind(given))
+        for name in ("z_step", "frame_interval"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _positive(name, getattr(self, name)))
         if self.scale is not None:
             object.__setattr__(self, "scale", _pixel_size(self.scale))
 
     def to_wire(self) -> dict[str, Any]:
         """The spec as plain str, bool, float and dict, for a message."""
-        return {
+        wire: dict[str, Any] = {
             "colormap": self.colormap,
             "variable_size": self.variable_size.value,
             "modes": {which.value: mode.value for which, mode in self.modes.items()},
@@ -156,6 +247,15 @@ class DisplaySpec:
             "scale": self.scale,
             "follow": self.follow,
         }
+        # These only when they say something: most batches leave them alone, and each carries its spec.
+        if self.dimensions != DEFAULT_DIMENSIONS:
+            wire["dimensions"] = {which.value: one.value for which, one in self.dimensions.items()}
+        if self.channel_display is not ChannelDisplay.COMPOSITE:
+            wire["channel_display"] = self.channel_display.value
+        for name in ("z_step", "frame_interval"):
+            if getattr(self, name) is not None:
+                wire[name] = getattr(self, name)
+        return wire
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> DisplaySpec:
@@ -189,6 +289,19 @@ def member(kind: type[E], what: str, value: object) -> E:
     except ValueError:
         known = ", ".join(one.value for one in kind)
         raise ProjectionError(f"{what}={value!r} is not known (known: {known})") from None
+
+
+_EXAMPLES = {"modes": {"well": "layer"}, "dimensions": {"well": "frame"}}
+
+
+def _positive(name: str, value: Any) -> float:
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        raise ProjectionError(f"{name}={value!r}: give a number, or None") from None
+    if not 0 < found < math.inf:
+        raise ProjectionError(f"{name}={value!r}: it is finite and above 0")
+    return found
 
 
 def _pixel_size(scale: object) -> tuple[float, float]:
