@@ -51,7 +51,7 @@ SYSTEM_PACKAGES = ROOT / "packages/openhcs-viewers/src/openhcs_viewers/system_pa
 TREE: dict[str, tuple[str, ...]] = {
     "zmqruntime": ("zmqruntime",),
     "polystore": ("zmqruntime", "polystore[all]"),
-    "openhcs-viewers": ("zmqruntime", "polystore", "openhcs-viewers[demo,napari]"),
+    "openhcs-viewers": ("zmqruntime", "polystore", "openhcs-viewers[demo,fiji,napari]"),
     "integration": ("zmqruntime", "polystore[all]", "openhcs-viewers[all]"),
 }
 """What of this tree each test session may import."""
@@ -231,7 +231,7 @@ def bench(session: nox.Session) -> None:
     with timed(session):
         ensure(session, "display")
         session.install(
-            *tree("zmqruntime", "polystore[all]", "openhcs-viewers[demo,napari]"), *group("bench")
+            *tree("zmqruntime", "polystore[all]", "openhcs-viewers[demo,fiji,napari]"), *group("bench")
         )
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -22,6 +22,7 @@ HEAVY = frozenset(
 
 ADAPTERS: dict[str, frozenset[str]] = {
     "packages/openhcs-viewers/src/openhcs_viewers/_start.py": frozenset({"filelock"}),
+    "packages/openhcs-viewers/src/openhcs_viewers/fiji/": frozenset({"jpype"}),
     "packages/openhcs-viewers/src/openhcs_viewers/napari/": frozenset({"napari", "qtpy", "vispy"}),
     "packages/polystore/src/polystore/backends/_imagej.py": frozenset({"roifile"}),
     "packages/polystore/src/polystore/objects/_obstore.py": frozenset({"obstore"}),

@@ -55,7 +55,10 @@ TASKS: Registry[Callable[..., Any]] = Registry(
 )
 """Functions a step of a pipeline can name; they travel to a server by name, never as code."""
 
-_EXTRAS = {"napari": frozenset({"napari", "qtpy", "PySide6", "PyQt6", "vispy"})}
+_EXTRAS = {
+    "fiji": frozenset({"imagej", "jgo", "jpype", "roifile", "scyjava"}),
+    "napari": frozenset({"napari", "qtpy", "PySide6", "PyQt6", "vispy"}),
+}
 """Modules whose absence means that this package's extra of that name is not installed."""
 
 
