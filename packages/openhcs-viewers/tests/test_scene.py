@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from openhcs_viewers.scene import Scene
 from openhcs_viewers.store import PlaneStore
 from openhcs_viewers.testing import RecordingViewer
 from polystore.components import Component, ImageKey
-from polystore.projection import DisplaySpec
+from polystore.projection import DisplaySpec, LayerProjection, Placement
 from polystore.rois import ROI, rois_to_wire
 from polystore.streaming.messages import BatchContext
 
@@ -522,3 +522,35 @@ def test_contrast_looks_at_a_bounded_number_of_planes() -> None:
     assert not contrast.wants_pixels
     assert contrast.feed(None, (5.0, 6.0))  # what the sender says beats it
     assert contrast.limits == (5.0, 6.0)
+
+
+def test_a_layer_with_sliders_of_its_own_is_looked_at_by_itself(rig: Rig) -> None:
+    rig.receive(*(image(well="A01", channel=c, z=z) for c in (1, 2) for z in (1, 2)))
+    rig.settle()
+    rig.scene.look_at({Component.WELL: "A01", Component.Z: 2}, "layer-1")
+    rig.scene.look_at({Component.WELL: "A01", Component.Z: 1}, "layer-2")
+    # Again: those on screen wait for the window, the others are there to be looked at.
+    assert rig.receive(*(image(9, well="A01", channel=c, z=z) for c in (1, 2) for z in (1, 2))) == [
+        "displayed", "", "", "displayed",
+    ]  # fmt: skip
+    changes = rig.scene.take_changes()
+    assert dict(changes.planes) == {"layer-1": (("A01", 2),), "layer-2": (("A01", 1),)}
+
+
+def test_parts_of_a_layer_have_display_ranges_of_their_own() -> None:
+    class Parted(LayerProjection):
+        def place(self, *args: Any, **options: Any) -> Placement:
+            placement = super().place(*args, **options)
+            return replace(placement, part=args[1].z)
+
+    scene = Scene(PlaneStore(2**24), Parted())
+    viewer = RecordingViewer(scene)
+    viewer.open("test")
+    scene.receive([image(1, z=z, contrast=(0.0, 10.0 * z)) for z in (1, 2)])
+    viewer.pump()
+    scene.receive([image(1, z=z, contrast=(0.0, 40.0 * z)) for z in (1, 2)])
+    viewer.pump()
+    assert viewer.recorded[-1].contrast == {"layer-1": {1: (0.0, 40.0), 2: (0.0, 80.0)}}
+    scene.receive([image(1, z=1, contrast=(0.0, 90.0))])
+    scene.layer_deleted("layer-1")  # and what was about to be told of it is forgotten
+    assert not scene.take_changes().contrast

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openhcs_viewers.abc import ViewerSettings
-from openhcs_viewers.errors import ViewerClosedError
+from openhcs_viewers.abc import Command, ViewerSettings
+from openhcs_viewers.errors import DisplayError, ViewerClosedError
 from openhcs_viewers.handle import ViewerHandle
 from openhcs_viewers.server import ViewerServer
 from openhcs_viewers.testing import RecordingViewer
@@ -220,3 +220,45 @@ def test_a_window_that_cannot_be_opened_ends_the_server(serve: Callable[..., Ser
     with pytest.raises(ValueError, match="no window"):
         served.server.serve()
     assert served.server.shutdown_requested
+
+
+class Talkative(RecordingViewer):
+    """A viewer with requests of its own; it keeps what it was told."""
+
+    kind = "talkative"
+    told: ViewerSettings
+
+    @classmethod
+    def create(cls, settings: ViewerSettings) -> Talkative:
+        viewer = super().create(settings)
+        viewer.told = settings
+        return viewer
+
+    def commands(self) -> dict[str, Command]:
+        return {
+            "where": Command(lambda params: threading.current_thread().name),
+            "apart": Command(lambda params: threading.current_thread().name, gui=False),
+            "dangerous": Command(lambda params: dict(params), trusted=True),
+        }
+
+
+def test_a_viewer_answers_requests_of_its_own(serve: Callable[..., Served]) -> None:
+    served = serve(Talkative).open()
+    assert {"where", "apart", "dangerous", "state"} <= set(served.client.ping().capabilities["commands"])
+    assert served.client.command("where") == served.thread.name
+    assert served.client.command("apart") == "apart"
+    assert served.client.command("dangerous", value=3) == {"value": 3}
+    assert served.server.viewer.told == ViewerSettings(budget=1 << 20)
+
+
+def test_what_needs_trust_is_refused_over_tcp(serve: Callable[..., Served]) -> None:
+    served = serve(Talkative, "tcp").open()
+    with pytest.raises(RemoteError, match="dangerous may do anything the viewer's user may") as error:
+        served.client.command("dangerous")
+    assert error.value.code == "refused"
+    assert served.client.command("where") == served.thread.name
+
+
+def test_a_viewer_that_needs_a_window_is_not_headless() -> None:
+    with pytest.raises(DisplayError, match="display='virtual'"):
+        RecordingViewer.create(ViewerSettings(display="headless"))

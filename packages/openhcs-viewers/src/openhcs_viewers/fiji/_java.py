@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 import jpype
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@lru_cache(maxsize=None)
+@cache
 def java(name: str) -> Any:
     """Return the Java class of that name, such as ``"ij.ImagePlus"``; kept, for looking one up costs 10 us."""
     return jpype.JClass(name)
