@@ -245,7 +245,8 @@ class Scene:
             for index, _ in parts:
                 # Labels are painted on, so theirs is memory of our own.
                 owned = image.owned and image.kind != "labels"
-                filled.append(self.store.fill(array[index] if index else array, owned=owned))
+                part = array[index] if index else array
+                filled.append(self.store.fill(part, owned=owned, kind=image.kind))
             whole = image.intact()
         except BaseException:
             self._discard(filled)

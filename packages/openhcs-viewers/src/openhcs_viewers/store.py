@@ -97,7 +97,7 @@ class Store(Protocol):
     at the cost of a reference. ``Filled.plane`` has the pixels until then.
     """
 
-    def fill(self, array: Plane, *, owned: bool = False) -> Filled: ...  # noqa: D102
+    def fill(self, array: Plane, *, owned: bool = False, kind: str = "image") -> Filled: ...  # noqa: D102
     def commit(self, layer_id: str, position: Position, filled: Filled) -> None: ...  # noqa: D102
     def put(self, layer_id: str, position: Position, array: Plane) -> None: ...  # noqa: D102
     def discard(self, filled: Filled) -> None: ...  # noqa: D102
@@ -135,7 +135,7 @@ class PlaneStore:
 
     # -- writing: the I/O thread
 
-    def fill(self, array: Plane, *, owned: bool = False) -> Filled:
+    def fill(self, array: Plane, *, owned: bool = False, kind: str = "image") -> Filled:
         """Copy an array into memory of the store, in native byte order and C order; visible to nobody yet.
 
         Moves other planes to disk first when the budget is used up.
@@ -146,6 +146,8 @@ class PlaneStore:
             Any strides, read-only or not; not kept.
         owned
             Its memory is the caller's to give away: kept as it is when its layout allows, without a copy.
+        kind
+            Of the layer it goes to. Makes no difference here: pixels are kept as they are.
 
         Raises
         ------
