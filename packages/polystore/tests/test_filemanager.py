@@ -158,7 +158,7 @@ def test_batches_of_other_kinds(fm: FileManager) -> None:
 
 
 def test_unknown_backends_list_the_known(fm: FileManager) -> None:
-    with pytest.raises(BackendNotFoundError, match=r"unknown backend 'zar'.*disk, memory"):
+    with pytest.raises(BackendNotFoundError, match=r"unknown backend 'zar'.*disk, fiji_stream, memory"):
         fm.save(1, "a", "zar")
     with pytest.raises(BackendNotFoundError, match="'omero_local'"):
         fm.save(1, "a", Backend.OMERO_LOCAL)

@@ -44,11 +44,12 @@ BACKENDS: Registry[Callable[[], Any]] = Registry(
         "disk": "polystore.backends.disk:DiskBackend",
         "zarr": "polystore.backends.zarr:ZarrBackend",
         "cloud": "polystore.backends.cloud:CloudBackend",
+        "fiji_stream": "polystore.backends.fiji_stream:FijiStreamingBackend",
         "napari_stream": "polystore.backends.napari_stream:NapariStreamingBackend",
         "virtual_workspace": "polystore.backends.virtual_workspace:VirtualWorkspaceBackend",
     },
     aliases={"workspace": "virtual_workspace", "omero": "omero_local"},
-    extras={"cloud": "cloud", "napari_stream": "streaming", "zarr": "zarr"},
+    extras={"cloud": "cloud", "fiji_stream": "streaming", "napari_stream": "streaming", "zarr": "zarr"},
 )
 """Classes of backends (or functions that make one) by name; others add theirs by entry point."""
 

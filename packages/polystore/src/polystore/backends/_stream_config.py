@@ -49,7 +49,8 @@ def display_spec(config: Any) -> DisplaySpec:
     if isinstance(config, SaysHow):
         return _spec_of(config) if _can_be_hashed(config) else config.display_spec()
     raise TypeError(
-        f"config={config!r} says nothing about a display: give a DisplaySpec, or a NapariStreamingConfig"
+        f"config={config!r} says nothing about a display: give a DisplaySpec, or a NapariStreamingConfig or "
+        "FijiStreamingConfig"
     )
 
 
