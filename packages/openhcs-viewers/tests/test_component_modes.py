@@ -93,7 +93,10 @@ assert config.rotation_mode is NapariDimensionMode.SLICE
 assert config.display_spec().modes["plate"] is NapariDimensionMode.SLICE
 assert LazyNapariStreamingConfig(rotation_mode="slice").resolve(config) == config.__class__(
     rotation_mode="slice", plate_mode="slice")
-print(NapariStreamingConfig().rotation_mode)
+from openhcs_viewers.config import FijiStreamingConfig
+fiji = FijiStreamingConfig(plate_mode="stack")
+assert fiji.display_spec().dimensions["plate"] == "frame"
+print(NapariStreamingConfig().rotation_mode, fiji.rotation_mode)
 """
 
 
@@ -102,7 +105,7 @@ def test_a_program_with_an_added_component_has_its_mode_in_every_display_configu
     done = subprocess.run(
         [sys.executable, "-c", ADDED], capture_output=True, text=True, timeout=60, env=environment
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "stack"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "stack separate"), done.stderr
 
 
 def test_images_that_differ_in_an_added_component_have_layers_of_their_own(

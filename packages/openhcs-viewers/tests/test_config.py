@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from openhcs_viewers.config import (
+    STREAMING_CONFIGS,
     GlobalPipelineConfig,
     LazyNapariDisplayConfig,
     LazyNapariStreamingConfig,
@@ -23,6 +24,7 @@ from openhcs_viewers.config import (
     PipelineConfig,
     StreamingConfig,
     configured_port,
+    viewer_configs,
 )
 from openhcs_viewers.enum_factory import create_colormap_enum
 from openhcs_viewers.registry import asked_port, default_port
@@ -184,6 +186,16 @@ def test_the_pipelines_configuration_is_the_lazy_variant_of_the_global_one() -> 
     assert travelled(PipelineConfig(napari_streaming=NONE)) == PipelineConfig(napari_streaming=NONE)
 
 
+def test_every_viewer_that_is_configured_and_enabled_is_streamed_to() -> None:
+    assert list(viewer_configs(GlobalPipelineConfig())) == []
+    for kind, cls in STREAMING_CONFIGS.items():
+        off = GlobalPipelineConfig(**{f"{kind}_streaming": cls(enabled=False)})
+        assert list(viewer_configs(off)) == []
+    both = {kind: cls() for kind, cls in STREAMING_CONFIGS.items()}
+    config = GlobalPipelineConfig(**{f"{kind}_streaming": each for kind, each in both.items()})  # type: ignore[arg-type]
+    assert dict(viewer_configs(config)) == both
+
+
 def test_a_pipeline_inherits_field_by_field() -> None:
     above = GlobalPipelineConfig(
         NapariStreamingConfig(napari_port=5600, colormap="fire"), VFSConfig(Backend.ZARR)
@@ -203,8 +215,10 @@ def test_every_setting_has_a_variable_of_one_form() -> None:
     assert found["napari_streaming.napari_port"] == "OPENHCS_NAPARI_PORT"
     assert found["napari_streaming.napari_host"] == "OPENHCS_NAPARI_HOST"
     assert found["napari_streaming.well_mode"] == "OPENHCS_NAPARI_WELL_MODE"
+    assert found["fiji_streaming.fiji_port"] == "OPENHCS_FIJI_PORT"
+    assert found["fiji_streaming.lut"] == "OPENHCS_FIJI_LUT"
     assert found["vfs.materialization_backend"] == "POLYSTORE_VFS_MATERIALIZATION_BACKEND"
-    assert len(found) == len(fields(NapariStreamingConfig)) + 1
+    assert len(found) == sum(len(fields(each)) for each in STREAMING_CONFIGS.values()) + 1
 
 
 def test_a_wrong_variable_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +236,8 @@ def test_a_wrong_variable_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_configured_port_is_the_default_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert (configured_port("napari"), configured_port("fiji")) == (5555, None)
+    ports = [configured_port(kind) for kind in ("napari", "fiji", "recording")]
+    assert ports == [5555, 5556, None]
     monkeypatch.setenv("OPENHCS_NAPARI_PORT", "5600")
     assert default_port("napari") == 5600
     assert asked_port("napari", 5600) is None

@@ -6,7 +6,8 @@ import openhcs_viewers
 from openhcs_viewers import errors
 
 NAMES = """
-GlobalPipelineConfig LazyNapariStreamingConfig
+FijiDimensionMode FijiDisplayConfig FijiLUT FijiStreamVisualizer FijiStreamingConfig FijiViewerServer
+GlobalPipelineConfig LazyFijiStreamingConfig LazyNapariStreamingConfig
 NapariColormap NapariDimensionMode NapariDisplayConfig NapariStreamVisualizer NapariStreamingConfig
 NapariVariableSizeHandling PipelineConfig StreamingConfig Viewer ViewerError ViewerHandle ViewerServer __version__
 find_viewer launch list_viewers show

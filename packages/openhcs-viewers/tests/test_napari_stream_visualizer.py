@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openhcs_viewers import napari_stream_visualizer
+from openhcs_viewers import _stream_visualizer
 from openhcs_viewers.config import LazyNapariStreamingConfig, NapariDisplayConfig, NapariStreamingConfig
 from openhcs_viewers.handle import ViewerHandle
 from openhcs_viewers.napari_stream_visualizer import NapariStreamVisualizer
@@ -29,7 +29,7 @@ def launched(start: Callable[..., ViewerHandle], monkeypatch: pytest.MonkeyPatch
         asked.update(options, kind=kind)
         return start()
 
-    monkeypatch.setattr(napari_stream_visualizer, "launch", launch)
+    monkeypatch.setattr(_stream_visualizer, "launch", launch)
     return asked
 
 

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openhcs_viewers.abc import Viewer
     from openhcs_viewers.config import (
+        FijiDimensionMode,
+        FijiDisplayConfig,
+        FijiLUT,
+        FijiStreamingConfig,
         GlobalPipelineConfig,
+        LazyFijiStreamingConfig,
         LazyNapariStreamingConfig,
         NapariColormap,
         NapariDimensionMode,
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
         StreamingConfig,
     )
     from openhcs_viewers.errors import ViewerError
+    from openhcs_viewers.fiji_stream_visualizer import FijiStreamVisualizer
+    from openhcs_viewers.fiji_viewer_server import FijiViewerServer
     from openhcs_viewers.handle import ViewerHandle
     from openhcs_viewers.launcher import find_viewer, launch, list_viewers
     from openhcs_viewers.napari_stream_visualizer import NapariStreamVisualizer
@@ -30,7 +37,14 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "FijiDimensionMode": "config",
+    "FijiDisplayConfig": "config",
+    "FijiLUT": "config",
+    "FijiStreamVisualizer": "fiji_stream_visualizer",
+    "FijiStreamingConfig": "config",
+    "FijiViewerServer": "fiji_viewer_server",
     "GlobalPipelineConfig": "config",
+    "LazyFijiStreamingConfig": "config",
     "LazyNapariStreamingConfig": "config",
     "NapariColormap": "config",
     "NapariDimensionMode": "config",
@@ -51,7 +65,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "FijiDimensionMode",
+    "FijiDisplayConfig",
+    "FijiLUT",
+    "FijiStreamVisualizer",
+    "FijiStreamingConfig",
+    "FijiViewerServer",
     "GlobalPipelineConfig",
+    "LazyFijiStreamingConfig",
     "LazyNapariStreamingConfig",
     "NapariColormap",
     "NapariDimensionMode",

@@ -46,6 +46,8 @@ def settle_modes(config: Any, kind: type[Enum]) -> None:
         A value is no mode; the text says of which field.
     """
     for attribute in _mode_fields(config):
+        if not isinstance(config.__dataclass_fields__[attribute].default, kind):
+            continue  # a mode of something else, such as the display's
         object.__setattr__(config, attribute, member(kind, attribute, getattr(config, attribute)))
 
 

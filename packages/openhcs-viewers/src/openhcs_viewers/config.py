@@ -5,23 +5,41 @@ Everything here is a frozen value that can be pickled to workers; nothing import
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import ClassVar, TypeAlias
 
-from openhcs_viewers._component_modes import modes_of, settle_modes, with_component_modes
-from openhcs_viewers.enum_factory import NapariColormap
-from polystore.config import SettingsError, VFSConfig
-from polystore.config_sources import effective, section, sections
+from openhcs_viewers._fiji_config import (
+    FijiDimensionMode,
+    FijiDisplayConfig,
+    FijiDisplayMode,
+    FijiStreamingConfig,
+    FijiVariableSizeHandling,
+)
+from openhcs_viewers._napari_config import (
+    NapariDimensionMode,
+    NapariDisplayConfig,
+    NapariStreamingConfig,
+    NapariVariableSizeHandling,
+)
+from openhcs_viewers._streaming_config import StreamingConfig
+from openhcs_viewers.enum_factory import FijiLUT, NapariColormap
+from polystore.config import VFSConfig
+from polystore.config_sources import effective, sections
 from polystore.inheritance import Lazy, lazy
-from polystore.projection.spec import DimensionMode as NapariDimensionMode
-from polystore.projection.spec import DisplaySpec, member
-from polystore.projection.spec import VariableSize as NapariVariableSizeHandling
-
-if TYPE_CHECKING:
-    from zmqruntime.config import Endpoint
 
 __all__ = [
+    "STREAMING_CONFIGS",
+    "FijiDimensionMode",
+    "FijiDisplayConfig",
+    "FijiDisplayMode",
+    "FijiLUT",
+    "FijiStreamingConfig",
+    "FijiVariableSizeHandling",
     "GlobalPipelineConfig",
+    "LazyFijiDisplayConfig",
+    "LazyFijiStreamingConfig",
     "LazyNapariDisplayConfig",
     "LazyNapariStreamingConfig",
     "LazyStreamingConfig",
@@ -32,123 +50,19 @@ __all__ = [
     "NapariVariableSizeHandling",
     "PipelineConfig",
     "StreamingConfig",
+    "ViewerConfig",
     "configured_port",
+    "viewer_configs",
 ]
 
-HIGHEST_PORT = 64535
-"""The control port is 1000 higher, and the last port is 65535."""
+ViewerConfig: TypeAlias = NapariStreamingConfig | FijiStreamingConfig
+"""A complete streaming configuration of some viewer."""
 
-
-@dataclass(frozen=True)
-class StreamingConfig:
-    """Whether to stream.
-
-    Parameters
-    ----------
-    enabled : bool
-        False switches streaming off and keeps the other settings.
-    persistent : bool
-        True: the viewer outlives the pipeline. False: it ends with the process that launched it.
-    """
-
-    enabled: bool = True
-    persistent: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("enabled", "persistent"):
-            if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f"{name}={getattr(self, name)!r}: True or False")
-
-
-@section("napari", "OPENHCS_NAPARI")
-@dataclass(frozen=True)
-@with_component_modes(NapariDimensionMode.STACK)
-class NapariDisplayConfig:
-    """How napari shows a plate. A component added in the configuration has its ``<component>_mode`` here, too.
-
-    Parameters
-    ----------
-    colormap : NapariColormap or str
-        Of image layers. A name that napari does not know is shown gray, with a warning in the viewer's log.
-    variable_size_handling : NapariVariableSizeHandling
-        What to do with images of different sizes.
-    site_mode, channel_mode, z_index_mode, timepoint_mode, well_mode : NapariDimensionMode
-        SLICE: a layer per value. STACK: one layer with a slider over the values.
-
-    Raises
-    ------
-    polystore.errors.ProjectionError
-        A value is none of those known. Strings such as ``"stack"`` are understood too.
-    """
-
-    colormap: NapariColormap | str = NapariColormap.GRAY
-    variable_size_handling: NapariVariableSizeHandling = NapariVariableSizeHandling.SEPARATE_LAYERS
-    site_mode: NapariDimensionMode = NapariDimensionMode.STACK
-    channel_mode: NapariDimensionMode = NapariDimensionMode.SLICE
-    z_index_mode: NapariDimensionMode = NapariDimensionMode.STACK
-    timepoint_mode: NapariDimensionMode = NapariDimensionMode.STACK
-    well_mode: NapariDimensionMode = NapariDimensionMode.STACK
-
-    def __post_init__(self) -> None:
-        # Refuses now what would be refused at the first image; 'slice' and SLICE are one value from here on.
-        handling = member(NapariVariableSizeHandling, "variable_size_handling", self.variable_size_handling)
-        object.__setattr__(self, "variable_size_handling", handling)
-        settle_modes(self, NapariDimensionMode)
-        self.display_spec()
-
-    def display_spec(self, *, replace_layers: bool = False) -> DisplaySpec:
-        """Return the same in the words of the projection, which knows no napari.
-
-        Parameters
-        ----------
-        replace_layers : bool
-            Whether a later run takes over the layers of the one before.
-        """
-        return DisplaySpec(
-            colormap=self.colormap if not isinstance(self.colormap, NapariColormap) else self.colormap.value,
-            variable_size=self.variable_size_handling,
-            modes=modes_of(self),
-            replace_layers=replace_layers,
-        )
-
-
-@section("napari", "OPENHCS_NAPARI")
-@dataclass(frozen=True)
-class NapariStreamingConfig(StreamingConfig, NapariDisplayConfig):
-    """Stream to a napari at a port of a machine, shown in a certain way.
-
-    Parameters
-    ----------
-    napari_port : int
-        Data port; the control port is 1000 higher.
-    napari_host : str
-        ``"localhost"``, or the name of the machine the viewer runs on. A viewer is never started on another
-        machine.
-
-    Raises
-    ------
-    SettingsError
-        That is no port, or no host.
-    """
-
-    napari_port: int = 5555
-    napari_host: str = "localhost"
-
-    def __post_init__(self) -> None:
-        StreamingConfig.__post_init__(self)
-        NapariDisplayConfig.__post_init__(self)
-        port = self.napari_port
-        if type(port) is not int or not 1 <= port <= HIGHEST_PORT:
-            raise SettingsError(f"napari_port={port!r} is not a port: give 1 to {HIGHEST_PORT}")
-        if not isinstance(self.napari_host, str) or not self.napari_host:
-            raise SettingsError(f"napari_host={self.napari_host!r} is not a host: give its name or address")
-
-    def endpoint(self) -> Endpoint:
-        """Return where the viewer listens."""
-        from zmqruntime.config import Endpoint
-
-        return Endpoint(host=self.napari_host, data_port=self.napari_port)
-
+STREAMING_CONFIGS: Mapping[str, type[ViewerConfig]] = MappingProxyType(
+    {"napari": NapariStreamingConfig, "fiji": FijiStreamingConfig}
+)
+"""By kind of viewer, the class of its configuration. A pipeline's configuration has a ``<kind>_streaming`` of each,
+and each has its ``<kind>_port`` and ``<kind>_host``."""
 
 LazyStreamingConfig = lazy(StreamingConfig)
 """`StreamingConfig` whose unset fields inherit; see `polystore.inheritance`."""
@@ -159,6 +73,13 @@ LazyNapariDisplayConfig = lazy(NapariDisplayConfig)
 LazyNapariStreamingConfig = lazy(NapariStreamingConfig)
 """`NapariStreamingConfig` whose unset fields inherit: ``LazyNapariStreamingConfig(well_mode="slice")`` on a step
 takes port and host from the pipeline."""
+
+LazyFijiDisplayConfig = lazy(FijiDisplayConfig)
+"""`FijiDisplayConfig` whose unset fields inherit."""
+
+LazyFijiStreamingConfig = lazy(FijiStreamingConfig)
+"""`FijiStreamingConfig` whose unset fields inherit: ``LazyFijiStreamingConfig()`` on a step shows it as the pipeline
+says."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +92,13 @@ class GlobalPipelineConfig:
         Where and how steps are shown in napari; None for not at all.
     vfs : VFSConfig
         Where results are kept.
+    fiji_streaming : FijiStreamingConfig, optional
+        The same for ImageJ; both at once is fine.
     """
 
     napari_streaming: NapariStreamingConfig | None = None
     vfs: VFSConfig = field(default_factory=VFSConfig)
+    fiji_streaming: FijiStreamingConfig | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,12 +112,23 @@ class PipelineConfig(Lazy[GlobalPipelineConfig]):
         it says so; `polystore.inheritance.NONE`: not at all.
     vfs : VFSConfig or its lazy variant, optional
         Where results are kept.
+    fiji_streaming : FijiStreamingConfig or its lazy variant, optional
+        The same for ImageJ.
     """
 
     __concrete__: ClassVar[type[GlobalPipelineConfig]] = GlobalPipelineConfig
 
     napari_streaming: NapariStreamingConfig | Lazy[NapariStreamingConfig] | None = None
     vfs: VFSConfig | Lazy[VFSConfig] | None = None
+    fiji_streaming: FijiStreamingConfig | Lazy[FijiStreamingConfig] | None = None
+
+
+def viewer_configs(config: GlobalPipelineConfig) -> Iterator[tuple[str, ViewerConfig]]:
+    """Yield kind and configuration of every viewer that is configured and enabled."""
+    for kind in STREAMING_CONFIGS:
+        streaming: ViewerConfig | None = getattr(config, f"{kind}_streaming")
+        if streaming is not None and streaming.enabled:
+            yield kind, streaming
 
 
 def configured_port(kind: str) -> int | None:

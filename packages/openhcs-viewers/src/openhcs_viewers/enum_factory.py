@@ -12,7 +12,7 @@ from typing import Any
 
 from polystore.registry_cache import CacheConfig, RegistryCacheManager, days, version_of
 
-__all__ = ["NapariColormap", "create_colormap_enum"]
+__all__ = ["FijiLUT", "NapariColormap", "create_colormap_enum"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,33 @@ class NapariColormap(StrEnum):
     TWILIGHT_SHIFTED = "twilight_shifted"
     VIRIDIS = "viridis"
     YELLOW = "yellow"
+
+
+class FijiLUT(StrEnum):
+    """The lookup tables of ImageJ 1.54p, as its menu Image > Lookup Tables calls them, and those for labels.
+
+    A table, because a pipeline starts no Java; a test compares it with the real ImageJ. Any other name a Fiji
+    directory has can be given as text. A viewer that does not know a name shows gray and says so.
+    """
+
+    FIRE = "Fire"
+    GRAYS = "Grays"
+    ICE = "Ice"
+    SPECTRUM = "Spectrum"
+    RGB_332 = "3-3-2 RGB"
+    RED = "Red"
+    GREEN = "Green"
+    BLUE = "Blue"
+    CYAN = "Cyan"
+    MAGENTA = "Magenta"
+    YELLOW = "Yellow"
+    RED_GREEN = "Red/Green"
+    GLASBEY = "glasbey"
+    """Neighbouring numbers in colours far apart, zero in white: Fiji's own name."""
+    GLASBEY_INVERTED = "glasbey_inverted"
+    """The same with zero in black."""
+    GLASBEY_ON_DARK = "glasbey_on_dark"
+    """Without the dark colours, zero in black: what labels are shown in."""
 
 
 def create_colormap_enum(*, enable_cache: bool = True, lazy: bool = False) -> type[StrEnum]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openhcs_viewers.config import GlobalPipelineConfig
+from openhcs_viewers.config import GlobalPipelineConfig, viewer_configs
 from openhcs_viewers.demo._counts import Unreported, ViewerCounts, add_up
 from openhcs_viewers.demo._errors import PlateError, StepError
 from openhcs_viewers.demo._looks import plain_looks, samples
@@ -36,7 +36,7 @@ from polystore.plate import ChannelInfo, PlateInfo
 from zmqruntime.config import is_loopback
 
 if TYPE_CHECKING:
-    from openhcs_viewers.config import NapariStreamingConfig, PipelineConfig
+    from openhcs_viewers.config import PipelineConfig, ViewerConfig
     from openhcs_viewers.demo._pool import Outcome
     from openhcs_viewers.demo.plate import FieldImages
     from openhcs_viewers.handle import ViewerHandle
@@ -96,9 +96,9 @@ class PipelineOrchestrator:
     steps : sequence of Step
         Run in order on every field.
     global_config : GlobalPipelineConfig or PipelineConfig, optional
-        With ``napari_streaming`` enabled, a napari is started in the background (or reused) and shows every step.
-        Its policy is that of the `napari_stream` backend: the pipeline is never held up. Its ``vfs`` says where
-        counting steps without a `backend` of their own save.
+        With ``napari_streaming`` or ``fiji_streaming`` enabled, that viewer is started in the background (or reused)
+        and shows every step; with both, both do. The policy is that of the streaming backends: the pipeline is
+        never held up. Its ``vfs`` says where counting steps without a `backend` of their own save.
     viewers : sequence of ViewerTarget, optional
         Further viewers, which somebody else launched.
     output : path, optional
@@ -108,12 +108,12 @@ class PipelineOrchestrator:
     pipeline_config : PipelineConfig, optional
         What it says outranks `global_config`. What a step says (`Step.napari_streaming`) outranks both, and
         environment variables (``OPENHCS_NAPARI_PORT``) outrank all three; see `polystore.config_sources`. Steps
-        that name another port or machine are shown in a napari of their own.
+        that name another port or machine are shown in a viewer of their own.
 
     Attributes
     ----------
     handle
-        Of the first napari started by `run`, for whoever wants to look at it or end it; None without.
+        Of the first viewer started by `run`, for whoever wants to look at it or end it; None without.
     handles
         Of all of them.
 
@@ -152,7 +152,7 @@ class PipelineOrchestrator:
 
     @property
     def handle(self) -> ViewerHandle | None:
-        """The first napari started by `run`."""
+        """The first viewer started by `run`."""
         return self.handles[0] if self.handles else None
 
     def config_of(self, step: Step) -> Resolved[GlobalPipelineConfig]:
@@ -179,7 +179,7 @@ class PipelineOrchestrator:
         UnguardedScriptError
             The script that calls this has no ``if __name__ == "__main__"`` guard.
         LaunchError
-            The napari asked for cannot be started.
+            A viewer asked for cannot be started.
         """
         refuse_second_copy()
         begin = time.perf_counter()
@@ -227,20 +227,23 @@ class PipelineOrchestrator:
         return plates
 
     def _launch(self) -> tuple[ViewerTarget, ...]:
-        configs: dict[tuple[str, int], dict[int, NapariStreamingConfig]] = {}
+        configs: dict[tuple[str, str, int], dict[int, ViewerConfig]] = {}
         for index, step in enumerate(self.steps):
-            config = self.config_of(step).value.napari_streaming
-            if config is not None and config.enabled and step.streaming:
+            if not step.streaming:
+                continue
+            for kind, config in viewer_configs(self.config_of(step).value):
+                place = config.endpoint()
                 # localhost and 127.0.0.1 are one viewer, whose images are counted once.
-                host = "localhost" if is_loopback(config.napari_host) else config.napari_host
-                place = (host, config.napari_port)
-                configs.setdefault(place, {})[index] = config
-        targets, self.handles = [], ()
-        for place, steps in configs.items():
-            handle = _start_napari(*place, persistent=any(config.persistent for config in steps.values()))
+                host = "localhost" if is_loopback(place.host) else place.host
+                configs.setdefault((kind, host, place.data_port), {})[index] = config
+        targets: list[ViewerTarget] = []
+        self.handles = ()
+        for (kind, host, port), steps in configs.items():
+            handle = _start(kind, host, port, persistent=any(config.persistent for config in steps.values()))
             self.handles = (*self.handles, handle)
+            first = all(target.kind != kind for target in targets)
             target = ViewerTarget(
-                "napari" if len(self.handles) == 1 else f"napari {place[0]}:{handle.port}",
+                kind if first else f"{kind} {host}:{handle.port}",
                 handle.endpoint,
                 policy="drop",
                 deadline=1.0,
@@ -274,13 +277,13 @@ class PipelineOrchestrator:
         )
 
 
-def _start_napari(host: str, port: int, *, persistent: bool) -> ViewerHandle:
+def _start(kind: str, host: str, port: int, *, persistent: bool) -> ViewerHandle:
     from openhcs_viewers.launcher import launch
     from openhcs_viewers.registry import asked_port
 
     # In the background: the pipeline begins at once, and what it sends meanwhile is kept and shown. The default
     # port counts as not given: taken by a stranger, it is the next free one (`handle` says which).
-    return launch("napari", port=asked_port("napari", port), host=host, detached=persistent, wait=False)
+    return launch(kind, port=asked_port(kind, port), host=host, detached=persistent, wait=False)
 
 
 def _spotlight(plate: Plate) -> tuple[Value | None, ...]:

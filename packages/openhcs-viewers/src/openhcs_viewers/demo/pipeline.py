@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from openhcs_viewers.config import NapariStreamingConfig, PipelineConfig
+from openhcs_viewers.config import FijiStreamingConfig, NapariStreamingConfig, PipelineConfig
 from openhcs_viewers.demo._errors import StepError
 from polystore.inheritance import Lazy
 from polystore.projection.spec import DisplaySpec
@@ -66,11 +66,13 @@ class Step:
     napari_streaming : NapariStreamingConfig or its lazy variant, optional
         Where and how napari shows this step; what a lazy variant does not say comes from the pipeline's
         configuration, then from the global one. None: as they say; `polystore.inheritance.NONE`: not at all.
+    fiji_streaming : FijiStreamingConfig or its lazy variant, optional
+        The same for ImageJ.
 
     Raises
     ------
     SettingsError
-        `napari_streaming` is something else.
+        `napari_streaming` or `fiji_streaming` is something else.
     StepError
         An empty name, a counting step without a function, or a function workers cannot import.
     """
@@ -83,6 +85,7 @@ class Step:
     channel: Value | None = None
     streaming: bool = True
     napari_streaming: NapariStreamingConfig | Lazy[NapariStreamingConfig] | None = None
+    fiji_streaming: FijiStreamingConfig | Lazy[FijiStreamingConfig] | None = None
 
     def __post_init__(self) -> None:
         self.config()
@@ -106,7 +109,7 @@ class Step:
 
     def config(self) -> PipelineConfig:
         """Return what this step says of the pipeline's configuration."""
-        return PipelineConfig(napari_streaming=self.napari_streaming)
+        return PipelineConfig(napari_streaming=self.napari_streaming, fiji_streaming=self.fiji_streaming)
 
 
 @dataclass(frozen=True)
