@@ -1,6 +1,13 @@
-"""From arriving images to layers and sliders: pure decisions, no pixels, no viewer."""
+"""From arriving images to layers and sliders, or to hyperstacks: pure decisions, no pixels, no viewer."""
 
 from polystore.projection._planes import split_planes
+from polystore.projection.hyperstack import (
+    HyperstackPlan,
+    HyperstackProjection,
+    host_of,
+    place_roi,
+    project_hyperstacks,
+)
 from polystore.projection.layers import LayerProjection, project_layers
 from polystore.projection.plan import Axis, LayerPlan, Limits, Placement, Position, Projection
 from polystore.projection.spec import (
@@ -21,6 +28,8 @@ __all__ = [
     "Dimension",
     "DimensionMode",
     "DisplaySpec",
+    "HyperstackPlan",
+    "HyperstackProjection",
     "LayerPlan",
     "LayerProjection",
     "Limits",
@@ -28,6 +37,9 @@ __all__ = [
     "Position",
     "Projection",
     "VariableSize",
+    "host_of",
+    "place_roi",
+    "project_hyperstacks",
     "project_layers",
     "split_planes",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -16,6 +16,7 @@ __all__ = [
     "NAME_ORDER",
     "OrderedValues",
     "channel_colormap",
+    "channel_colormaps",
     "difference",
     "layer_name",
     "printable",
@@ -168,6 +169,7 @@ _COLOURS = (
     (re.compile(r"cy5|647|640|far.?red", re.IGNORECASE), "cyan"),
     (re.compile(r"bright|bf$|tl|phase|dic", re.IGNORECASE), "gray"),
 )
+_GRAYS = frozenset({"gray", "grays", "grey", "greys"})
 _CYCLE = ("blue", "green", "magenta", "yellow", "cyan", "red")
 
 
@@ -186,6 +188,16 @@ def channel_colormap(colormap: str, channel: Value | None) -> str:
             if pattern.search(channel):
                 return colour
     return "gray"
+
+
+def channel_colormaps(colormap: str, channels: Sequence[Value | None], *, composite: bool) -> tuple[str, ...]:
+    """The colour map of each channel of a hyperstack, as `channel_colormap` has it.
+
+    Gray means ``"auto"`` for several channels shown at once: their sum would be gray, with no channel to be seen.
+    """
+    if composite and len(channels) > 1 and colormap.lower() in _GRAYS:
+        colormap = "auto"
+    return tuple(channel_colormap(colormap, channel) for channel in channels)
 
 
 def difference(first: tuple[Component, ...], mine: tuple[Component, ...]) -> str:

@@ -67,6 +67,10 @@ class Group:
     layers: dict[Any, Layer] = field(default_factory=dict)
     held: dict[Position, tuple[Layer, str, str]] = field(default_factory=dict)  # layer, producer, path
 
+    def part_of(self, position: Position) -> Value | None:
+        """The part of its layer a position belongs to (`Placement.part`)."""
+        return None
+
     def is_part_of(self, other: Group) -> bool:
         """Whether the other one has the same sliders and more."""
         return set(self.components) < set(other.components)
