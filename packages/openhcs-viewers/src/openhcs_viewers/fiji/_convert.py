@@ -48,6 +48,8 @@ class PixelType(Enum):
     sample: np.dtype[Any]
     """One element of its Java arrays, as numpy sees it; RGB is 0xRRGGBB."""
 
+    __hash__ = object.__hash__  # members are looked up for each plane, and Enum's is a call of Python
+
     def __new__(cls, label: str, sample: type[np.generic]) -> PixelType:
         """Make a member whose value is ImageJ's word for it."""
         member = object.__new__(cls)

@@ -21,7 +21,7 @@ import numpy as np
 from openhcs_viewers.fiji._convert import PixelType, convert, converted, pixel_type
 from openhcs_viewers.fiji._java import java
 
-__all__ = ["PixelType", "copy_into", "new_array", "pixel_type", "staging_shape", "to_numpy"]
+__all__ = ["PixelType", "copy_into", "new_array", "pixel_type", "staging_shape", "to_numpy", "warm_up"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -111,6 +111,15 @@ def copy_into(
     if converted(array, to):
         return staging
     return array[..., :3] if to is PixelType.RGB else array
+
+
+def warm_up() -> None:
+    """Copy a pixel of each type: the first copy loads Java's classes and takes 30 ms."""
+    for to in PixelType:
+        array = np.zeros(
+            (1, 1, 3) if to is PixelType.RGB else (1, 1), np.uint8 if to is PixelType.RGB else to.sample
+        )
+        copy_into(array, new_array(to, 1), to)
 
 
 def to_numpy(pixels: Any, shape: tuple[int, int], to: PixelType) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -20,8 +21,11 @@ Kind: TypeAlias = tuple[PixelType, int]
 FIRST = 4
 """Arrays kept ready of a kind that was met for the first time: a batch has a few channels."""
 
+TICK_SECONDS = 0.005
+"""How often the thread looks what is missing. It is not woken by each plane: it would compete with the copy."""
+
 IDLE_SECONDS = 2.0
-"""After that long without a plane the thread ends; what is ready stays for the next batch."""
+"""After that long without a plane the thread ends. Half of what is ready stays for the next batch."""
 
 KINDS = 8
 """Kinds kept ready at most; what was met longest ago is let go."""
@@ -31,7 +35,7 @@ class ArrayPool:
     """Arrays of the kinds that have been arriving, zeroed by a thread of its own. Any thread may call.
 
     How many of a kind are ready follows the rate: each time a plane has to wait for its array the number doubles,
-    up to the bytes allowed.
+    up to the bytes allowed, and it halves when nothing came for a while.
 
     Parameters
     ----------
@@ -41,14 +45,19 @@ class ArrayPool:
 
     def __init__(self, room: Callable[[], int]) -> None:
         self._room = room
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._end = threading.Event()
         self._ready: dict[Kind, list[Any]] = {}  # the kind met longest ago first
         self._wanted: dict[Kind, int] = {}
         self._thread: threading.Thread | None = None
         self._takes = 0
-        self._closed = False
         self.nbytes = 0
         """Bytes of what is ready or being made."""
+
+    @property
+    def working(self) -> bool:
+        """Whether the thread is there: planes have been arriving."""
+        return self._thread is not None
 
     def take(self, to: PixelType, pixels: int) -> Any:
         """Return an array nobody else has: one that is ready, else a new one.
@@ -59,8 +68,8 @@ class ArrayPool:
             Java's heap is full.
         """
         kind = (to, pixels)
-        with self._condition:
-            found = None
+        found = None
+        with self._lock:
             self._takes += 1
             ready = self._ready.pop(kind, None)
             if ready is None:
@@ -74,25 +83,24 @@ class ArrayPool:
             self._ready[kind] = ready  # now the one met last
             if len(self._ready) > KINDS:
                 self._let_go(next(iter(self._ready)))
-            if len(ready) < self._wanted[kind]:
-                self._start()
+            if self._thread is None and not self._end.is_set() and len(ready) < self._wanted[kind]:
+                self._thread = threading.Thread(target=self._run, name="java-arrays", daemon=True)
+                self._thread.start()
         return new_array(to, pixels) if found is None else found
 
     def clear(self) -> None:
-        """Let go of what is ready, and make no more until the next plane: its memory is wanted."""
-        with self._condition:
+        """Let go of what is ready, and make no more of it until the next plane: its memory is wanted."""
+        with self._lock:
             for kind in list(self._ready):
                 self._let_go(kind)
 
     def close(self) -> None:
         """Let go of everything and end the thread. Idempotent."""
-        with self._condition:
-            self._closed = True
-            thread = self._thread
-            self._condition.notify_all()
-        self.clear()
+        self._end.set()
+        thread = self._thread
         if thread is not None:
             thread.join()
+        self.clear()
 
     # -- inside
 
@@ -100,43 +108,53 @@ class ArrayPool:
         self.nbytes -= _nbytes(kind) * len(self._ready.pop(kind))
         del self._wanted[kind]
 
-    def _start(self) -> None:
-        """Have somebody fill up. Called with the lock."""
-        if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._run, name="java-arrays", daemon=True)
-            self._thread.start()
-        else:
-            self._condition.notify()
-
     def _run(self) -> None:
         thread = java("java.lang.Thread")
         thread.attachAsDaemon()
         try:
-            while (kind := self._next()) is not None:
-                self._make(kind)
+            self._fill_up()
         except java("java.lang.OutOfMemoryError"):
-            # Planes will say so, or have the memory; the next one starts the thread again.
             self.clear()
             logger.warning("Java's heap is full: no arrays are made ahead of their planes")
-            with self._condition:
-                self._thread = None
         finally:
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None  # the next plane starts another
             thread.detach()
 
+    def _fill_up(self) -> None:
+        """Make what is missing, tick by tick, until nothing comes any more."""
+        takes, since = -1, 0.0
+        while not self._end.is_set():
+            if takes != self._takes:
+                takes, since = self._takes, time.monotonic()
+                while (kind := self._next()) is not None:
+                    self._make(kind)
+            self._end.wait(TICK_SECONDS)
+            if time.monotonic() - since > IDLE_SECONDS:
+                with self._lock:
+                    if takes == self._takes:
+                        self._shrink()
+                        self._thread = None  # under the lock: a plane from now on starts another
+                        return
+
+    def _shrink(self) -> None:
+        """Halve what is kept ready. Called with the lock."""
+        for kind, ready in self._ready.items():
+            self._wanted[kind] = max(FIRST, self._wanted[kind] // 2)
+            extra = ready[self._wanted[kind] :]
+            del ready[self._wanted[kind] :]
+            self.nbytes -= _nbytes(kind) * len(extra)
+
     def _next(self) -> Kind | None:
-        """Wait for a kind of which there are too few; None when the thread has to end, which is noted."""
-        with self._condition:
-            while not self._closed:
-                room = self._room() - self.nbytes
-                for kind in reversed(self._ready):
-                    if len(self._ready[kind]) < self._wanted[kind] and _nbytes(kind) <= room:
-                        self.nbytes += _nbytes(kind)
-                        return kind
-                before = self._takes
-                if not self._condition.wait(IDLE_SECONDS) and self._takes == before:
-                    break
-            self._thread = None
-            return None
+        """The kind of which there are too few, the one met last first; its bytes are counted."""
+        with self._lock:
+            room = self._room() - self.nbytes
+            for kind, ready in reversed(self._ready.items()):
+                if len(ready) < self._wanted[kind] and _nbytes(kind) <= room and not self._end.is_set():
+                    self.nbytes += _nbytes(kind)
+                    return kind
+        return None
 
     def _make(self, kind: Kind) -> None:
         """Make one whose bytes are counted already."""
@@ -144,9 +162,9 @@ class ArrayPool:
         try:
             made = new_array(*kind)
         finally:
-            with self._condition:
+            with self._lock:
                 ready = self._ready.get(kind)
-                if made is None or ready is None or self._closed:
+                if made is None or ready is None:
                     self.nbytes -= _nbytes(kind)
                 else:
                     ready.append(made)

@@ -16,7 +16,7 @@ import numpy as np
 from openhcs_viewers._buffers import BufferPool
 from openhcs_viewers.errors import StoreFullError
 from openhcs_viewers.fiji._java import java
-from openhcs_viewers.fiji._pixels import PixelType, copy_into, pixel_type, staging_shape, to_numpy
+from openhcs_viewers.fiji._pixels import PixelType, copy_into, pixel_type, staging_shape, to_numpy, warm_up
 from openhcs_viewers.fiji._pool import ArrayPool
 from openhcs_viewers.store import Filled, StoreStatus, default_budget
 from polystore.projection import Position
@@ -99,6 +99,7 @@ class HeapStore:
         self._bytes = 0
         self._staging = BufferPool(STAGING_BYTES)
         self._pool = ArrayPool(self._pool_room)
+        warm_up()
 
     # -- writing: the I/O thread
 
