@@ -145,6 +145,8 @@ class TestWithViewer:
         assert result.ok, result.failures
         counts = result.viewers["recording"].as_dict()
         assert counts.pop("publish_block_ms_p50") > 0
+        assert counts.pop("publish_block_seconds") > 0
+        assert counts.pop("policy") == "block"
         assert counts == {
             "sent": IMAGES,
             "displayed": IMAGES,
@@ -253,6 +255,46 @@ class TestWithViewer:
         assert result.viewers["recording"].sent == IMAGES
         assert 0 < result.viewers["recording"].displayed < IMAGES
         assert balanced(result, "recording")
+
+    def test_a_stopped_viewer_costs_its_own_images_and_one_deadline(
+        self, plate: Path, tmp_path: Path, start: Start
+    ) -> None:
+        """As a viewer in the middle of a long garbage collection: it takes nothing, and then goes on."""
+        handles = {kind: start(reuse=False) for kind in ("quick", "slow")}
+        deadline = 1.0
+        targets = [
+            ViewerTarget("quick", handles["quick"].endpoint),
+            ViewerTarget("slow", handles["slow"].endpoint, policy="drop", deadline=deadline),
+        ]
+        pid = handles["slow"].pid
+        assert pid is not None
+
+        told = []
+
+        def stop_and_go_on(field: FieldImages, result: FieldResult | None) -> None:
+            told.append(field)
+            os.kill(pid, {1: signal.SIGSTOP, 3: signal.SIGCONT}.get(len(told), 0))
+
+        # Many steps: two fields send more images than a viewer may have on their way (256).
+        steps = [Step(f"load {number}") for number in range(24)]
+        orchestrator = PipelineOrchestrator([plate], steps, viewers=targets, output=tmp_path, workers=1)
+        try:
+            result = orchestrator.run(stop_and_go_on)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert result.ok, result.failures
+        quick, slow = result.viewers["quick"], result.viewers["slow"]
+        images = 4 * 9 * len(steps)
+        assert (quick.sent, quick.displayed) == (images, images)
+        assert slow.sent == images
+        assert slow.dropped > 10 * 9  # many batches, and a wait for one of them only
+        assert deadline / 2 < slow.publish_block_seconds < 2 * deadline
+        assert balanced(result, "slow")
+        assert slow.remark.startswith(f"{slow.dropped} dropped")
+        handles["slow"].settle()  # it goes on where it stopped
+        shown = handles["slow"].status()["images"]["displayed"]
+        assert slow.displayed <= shown <= slow.displayed + slow.lost_in_flight
+        assert shown > images // 2
 
     def test_a_disabled_configuration_launches_nothing(self, plate: Path, tmp_path: Path) -> None:
         config = PipelineConfig(napari_streaming=NapariStreamingConfig(enabled=False))

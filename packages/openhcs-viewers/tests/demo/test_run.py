@@ -26,13 +26,16 @@ def demo(
 
 
 def test_a_plate_streams_and_every_image_is_counted(plate: Path, tmp_path: Path) -> None:
-    done = demo("--plate", plate, "--viewer", "recording", "--headless", "--workers", "2", "--out", tmp_path)
+    options = ("--viewer", "recording", "--headless", "--policy", "recording=drop", "--workers", "2")
+    done = demo("--plate", plate, *options, "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     summary: dict[str, Any] = json.loads((tmp_path / "summary.json").read_text())
     assert list(summary) == ["viewers", "leaked_segments", "seconds", "versions"]
     assert list(summary["viewers"]) == ["recording"]
     counts = summary["viewers"]["recording"]
     assert counts.pop("publish_block_ms_p50") > 0
+    assert counts.pop("publish_block_seconds") > 0
+    assert counts.pop("policy") == "drop"
     assert counts == {"sent": 76, "displayed": 76, "superseded": 0, "dropped": 0, "lost_in_flight": 0}
     assert summary["leaked_segments"] == 0
     assert summary["seconds"] > 0
@@ -63,10 +66,21 @@ def test_a_wrong_argument_is_said_and_starts_nothing(
     assert list_viewers() == []
 
 
-def test_no_workers_is_a_wrong_argument(tmp_path: Path) -> None:
-    done = demo("--workers", "0", "--out", tmp_path)
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--workers", "0"), "--workers 0: give 1 or more"),
+        (("--policy", "napari=wait"), "--policy napari=wait: give napari=POLICY, one of block"),
+        (("--policy", "fiji=drop"), "there is no viewer 'fiji' here (napari)"),
+    ],
+)
+def test_what_no_demo_can_do_is_a_wrong_argument(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = demo(*arguments, "--out", tmp_path)
     assert done.returncode == 2
-    assert "--workers 0: give 1 or more" in done.stderr
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_display_it_says_so_and_goes_on(plate: Path, tmp_path: Path) -> None:

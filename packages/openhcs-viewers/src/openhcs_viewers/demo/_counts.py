@@ -29,6 +29,10 @@ class ViewerCounts:
         On their way, outcome unknown: the viewer or the worker died.
     publish_block_ms_p50
         How long streaming one batch held the pipeline, in milliseconds, in the median; None without any.
+    publish_block_seconds
+        How long streaming held all workers together, their last 4,096 batches each.
+    policy
+        What was to become of images that it could not take in time.
     failure
         Empty, or why this viewer was given up.
     """
@@ -40,11 +44,30 @@ class ViewerCounts:
     lost_in_flight: int = 0
     publish_block_ms_p50: float | None = None
     failure: str = ""
+    publish_block_seconds: float = 0.0
+    policy: str = "block"
 
     @property
     def complete(self) -> bool:
         """Whether every image got there and nothing failed."""
         return not self.failure and self.sent == self.displayed + self.superseded
+
+    @property
+    def ok(self) -> bool:
+        """Whether it went as its policy says: only ``block`` promises that every image gets there."""
+        return self.complete or (not self.failure and self.policy != "block")
+
+    @property
+    def remark(self) -> str:
+        """What the policy cost, in a sentence for people; empty when every image got there."""
+        if self.complete or not self.ok:
+            return ""
+        missed = [(self.dropped, "dropped"), (self.lost_in_flight, "lost on their way")]
+        parts = " and ".join(f"{count} {word}" for count, word in missed if count)
+        return (
+            f"{parts} of {self.sent} images, because it could not take them in time (policy {self.policy}); "
+            f"the workers waited {self.publish_block_seconds:.1f} s for it in all"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers, as they stand in ``summary.json``."""
@@ -55,6 +78,8 @@ class ViewerCounts:
             "dropped": self.dropped,
             "lost_in_flight": self.lost_in_flight,
             "publish_block_ms_p50": self.publish_block_ms_p50,
+            "publish_block_seconds": round(self.publish_block_seconds, 3),
+            "policy": self.policy,
         }
 
 
@@ -66,18 +91,18 @@ class Unreported:
 
 
 def add_up(
-    kinds: Sequence[str],
+    policies: Mapping[str, str],
     reports: Sequence[WorkerReport],
     unreported: Sequence[Unreported] = (),
     failures: Mapping[str, str] | None = None,
 ) -> dict[str, ViewerCounts]:
-    """Return the counts of every viewer, summed over workers.
+    """Return the counts of every viewer (by kind, with its policy), summed over workers.
 
     What a worker skipped counts as dropped. What was still on its way when a worker reported, or was in the hands of
     a worker that died, counts as lost: nobody can say that it arrived.
     """
     totals = {}
-    for kind in kinds:
+    for kind, policy in policies.items():
         stats = [report.stats[kind] for report in reports if kind in report.stats]
         skipped = sum(report.skipped.get(kind, 0) for report in reports)
         gone = sum(one.images.get(kind, 0) for one in unreported)
@@ -90,5 +115,7 @@ def add_up(
             lost_in_flight=sum(one.lost_in_flight + one.in_flight + one.queued for one in stats) + gone,
             publish_block_ms_p50=round(statistics.median(blocks), 4) if blocks else None,
             failure=(failures or {}).get(kind, ""),
+            publish_block_seconds=sum(report.block_seconds.get(kind, 0.0) for report in reports),
+            policy=policy,
         )
     return totals

@@ -41,6 +41,10 @@ _log = logging.getLogger(__name__)
 
 _PLAIN = Look("auto", None)
 
+HURRIED_SECONDS = 5.0
+"""How long the end of a run waits for outcomes from a viewer that images are dropped for. One that hangs is not to hold
+the end up either; one that works answers within milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
@@ -114,10 +118,12 @@ class FieldWorker:
         stats, block_ms, settled = {}, {}, {}
         for target in self.job.targets:
             sender = self._senders[target.kind]
-            settled[target.kind] = sender.flush(0.0 if target.kind in self._failures else timeout)
+            patience = timeout if target.policy == "block" else min(timeout, HURRIED_SECONDS)
+            settled[target.kind] = sender.flush(0.0 if target.kind in self._failures else patience)
             stats[target.kind] = sender.stats
             block_ms[target.kind] = sender.block_ms
-        return WorkerReport(os.getpid(), stats, dict(self._skipped), block_ms, settled)
+        held = {kind: sum(each) / 1000 for kind, each in block_ms.items()}
+        return WorkerReport(os.getpid(), stats, dict(self._skipped), block_ms, settled, held)
 
     # -- steps
 
@@ -226,10 +232,13 @@ class FieldWorker:
         return {**placed, "plate": field.plate} if self.job.name_plates else placed
 
     def _display(self, display: DisplaySpec, field: FieldImages, batch: _Batch) -> DisplaySpec:
+        known = self.job.calibrations[field.plate]
         return replace(
             display,
             colormap=batch.look.colormap if display.colormap == "auto" else display.colormap,
-            scale=display.scale or self.job.scales.get(field.plate),
+            scale=display.scale or known.scale,
+            z_step=display.z_step or known.z_step,
+            frame_interval=display.frame_interval or known.frame_interval,
             follow=display.follow or batch.follow,
         )
 

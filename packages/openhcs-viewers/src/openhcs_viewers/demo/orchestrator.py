@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import time
 import uuid
@@ -11,13 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openhcs_viewers.config import GlobalPipelineConfig, viewer_configs
+from openhcs_viewers.demo._calibration import calibration
 from openhcs_viewers.demo._counts import Unreported, ViewerCounts, add_up
 from openhcs_viewers.demo._errors import PlateError, StepError
 from openhcs_viewers.demo._looks import plain_looks, samples
 from openhcs_viewers.demo._pool import WorkerPool, refuse_second_copy
+from openhcs_viewers.demo._results import describe_plates, write_results
 from openhcs_viewers.demo.pipeline import (
     FieldResult,
     FieldTask,
@@ -29,10 +29,7 @@ from openhcs_viewers.demo.pipeline import (
     WorkerReport,
 )
 from openhcs_viewers.demo.plate import Plate, read_plate
-from polystore import FileManager
 from polystore.config_sources import effective
-from polystore.constants import Backend
-from polystore.plate import ChannelInfo, PlateInfo
 from zmqruntime.config import is_loopback
 
 if TYPE_CHECKING:
@@ -82,8 +79,8 @@ class RunResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every field went through and every image arrived."""
-        return not self.failures and all(counts.complete for counts in self.viewers.values())
+        """Whether every field went through, and every image that a viewer had to be waited for arrived."""
+        return not self.failures and all(counts.ok for counts in self.viewers.values())
 
 
 class PipelineOrchestrator:
@@ -270,7 +267,7 @@ class PipelineOrchestrator:
             targets=targets,
             output=self.output,
             counted={plate.name: plate.counted for plate in plates},
-            scales={plate.name: plate.scale for plate in plates},
+            calibrations={plate.name: calibration(plate) for plate in plates},
             channels={plate.name: _numbers(plate) for plate in plates},
             name_plates=len(plates) > 1,
             spotlight=_spotlight(plates[0]),
@@ -336,17 +333,19 @@ class _Run:
         """Take in a worker's report."""
         if outcome.value is not None:
             self._reports.append(outcome.value)
-            for kind, settled in outcome.value.settled.items():
-                if not settled:
-                    self._give_up(kind, f"images on their way had no outcome within {FLUSH_SECONDS:g} s")
+            for target in self.job.targets:
+                if not outcome.value.settled[target.kind] and target.policy == "block":
+                    self._give_up(
+                        target.kind, f"images on their way had no outcome within {FLUSH_SECONDS:g} s"
+                    )
             return
         self.failures.append(f"report of worker {outcome.worker}: {outcome.error}")
         self._unreported.append(Unreported(dict(self._given.get(outcome.worker, {}))))
 
     def counts(self) -> dict[str, ViewerCounts]:
         """The counts of every viewer."""
-        kinds = [target.kind for target in self.job.targets]
-        return add_up(kinds, self._reports, self._unreported, self._given_up)
+        policies = {target.kind: target.policy for target in self.job.targets}
+        return add_up(policies, self._reports, self._unreported, self._given_up)
 
     def _give_up(self, kind: str, reason: str) -> None:
         if kind not in self._given_up:
@@ -356,49 +355,3 @@ class _Run:
 
 def _numbers(plate: Plate) -> dict[Value | None, int]:
     return {channel.value: number for number, channel in enumerate(plate.channels, 1)}
-
-
-def describe_plates(job: Job, plates: Sequence[Plate]) -> None:
-    """Begin the OME-Zarr plates of the run: what is known of them stands there before the first image."""
-    for step in job.steps:
-        if step.backend != Backend.ZARR or step.kind is not StepKind.IMAGE:
-            continue
-        for plate in plates:
-            channels: dict[Value, ChannelInfo] = {
-                number: ChannelInfo(str(channel.value), emission_nm=channel.emission, color=channel.rgb)
-                for number, channel in enumerate(plate.channels, 1)
-                if channel.value is not None
-            }
-            info = PlateInfo(plate.name, pixel_size_um=plate.scale, channels=channels)
-            FileManager().backend(Backend.ZARR).describe(job.zarr_plate(plate.name, step), info)
-
-
-def write_results(job: Job, plates: Sequence[Plate], fields: Sequence[FieldResult]) -> None:
-    """Write ``<plate>/<well>/results.json`` of every well and ``counts.csv`` of the run."""
-    channels = list(dict.fromkeys(str(channel.value) for plate in plates for channel in plate.channels))
-    wells: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    rows = []
-    for field in fields:
-        images = field.images
-        well = str(images.well)
-        place = {"plate": images.plate, "well": well, "field": images.field, "t": images.t}
-        entry = {**place, "intensity": dict(field.intensities), "steps": dict(field.results)}
-        wells.setdefault((images.plate, well), []).append(entry)
-        for step, found in field.results.items():
-            intensity = [field.intensities.get(channel, "") for channel in channels]
-            rows.append([*place.values(), step, found.get("count"), found.get("area_mean"), *intensity])
-    for (plate, well), entries in wells.items():
-        counts = {
-            step.name: sum(entry["steps"].get(step.name, {}).get("count", 0) for entry in entries)
-            for step in job.steps
-            if step.kind is StepKind.COUNT
-        }
-        folder = job.output / plate / well
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"plate": plate, "well": well, "counts": counts, "fields": entries}, indent=1)
-        (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-    header = ["plate", "well", "field", "t", "step", "count", "area_mean"]
-    with (job.output / "counts.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*header, *(f"mean_{channel}" for channel in channels)])
-        writer.writerows(rows)

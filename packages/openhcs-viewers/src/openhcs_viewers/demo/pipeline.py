@@ -163,6 +163,15 @@ class Look:
     contrast: tuple[float, float] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Sizes and distances of a plate, None where nobody knows: pixel (y, x) and z step in um, time step in s."""
+
+    scale: tuple[float, float] | None = None
+    z_step: float | None = None
+    frame_interval: float | None = None
+
+
 Looks: TypeAlias = "dict[tuple[str, int, Value | None], Look]"
 """By plate, step index and channel."""
 
@@ -179,8 +188,8 @@ class Job:
         Folder for results, the same for all plates.
     counted
         Of each plate, the channel whose cells are counted.
-    scales
-        Of each plate, the pixel size (y, x) in um or None.
+    calibrations
+        Of each plate, what its files say of sizes and distances.
     channels
         Of each plate, the number each channel has in an OME-Zarr plate.
     name_plates
@@ -194,7 +203,7 @@ class Job:
     targets: tuple[ViewerTarget, ...]
     output: Path
     counted: Mapping[str, Value | None]
-    scales: Mapping[str, tuple[float, float] | None]
+    calibrations: Mapping[str, Calibration]
     channels: Mapping[str, Mapping[Value | None, int]]
     name_plates: bool = False
     spotlight: tuple[Value | None, ...] | None = None
@@ -265,6 +274,8 @@ class WorkerReport:
         By viewer, how long each call held the worker, in milliseconds.
     settled
         By viewer, whether every image had an outcome in time.
+    block_seconds
+        By viewer, how long all calls held the worker.
     """
 
     pid: int
@@ -272,3 +283,4 @@ class WorkerReport:
     skipped: Mapping[str, int]
     block_ms: Mapping[str, list[float]]
     settled: Mapping[str, bool]
+    block_seconds: Mapping[str, float] = field(default_factory=dict)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openhcs_viewers.demo._progress import progress_bar
+from openhcs_viewers.demo._targets import read_policies, starting, target_of
 from openhcs_viewers.demo.analysis import cell_counting_cpu, subtract_background
 from openhcs_viewers.demo.orchestrator import PipelineOrchestrator, RunResult
-from openhcs_viewers.demo.pipeline import Step, StepKind, ViewerTarget
+from openhcs_viewers.demo.pipeline import Step, StepKind
 from openhcs_viewers.demo.plate import read_plate
 from openhcs_viewers.demo.summary import (
     leaked_segments,
@@ -27,9 +28,8 @@ from openhcs_viewers.demo.summary import (
 from openhcs_viewers.demo.synth import PlateDesign, write_plate
 from openhcs_viewers.display import check_display
 from openhcs_viewers.errors import DisplayError, ViewerError
-from openhcs_viewers.launcher import launch
 from polystore.errors import PolystoreError
-from zmqruntime.errors import ZMQRuntimeError
+from zmqruntime.errors import PolicyError, ZMQRuntimeError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the command line of the demo."""
     parser = argparse.ArgumentParser(
         prog="openhcs-viewers demo",
-        description="Run a small pipeline on a plate in worker processes and watch every step in a viewer.",
+        description="Run a small pipeline on a plate in worker processes and watch every step in one or more viewers.",
     )
     parser.add_argument(
         "--plate", type=Path, metavar="DIR", help="an ImageXpress folder (default: a synthetic plate)"
@@ -72,7 +72,18 @@ def make_parser() -> argparse.ArgumentParser:
         action="extend",
         nargs="+",
         metavar="KIND",
-        help="show the plate in these viewers; repeatable (default: napari)",
+        help="show the plate in these viewers, all at once; repeatable (default: napari)",
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="KIND=POLICY",
+        help="what becomes of images a viewer cannot take in time: block (the pipeline waits), drop, latest; "
+        "repeatable (default: fiji=drop, block for the others)",
+    )
+    parser.add_argument(
+        "--fiji-dir", type=Path, metavar="DIR", help="your Fiji's directory (default: the plain ImageJ)"
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="worker processes (default: one per processor)"
@@ -87,7 +98,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; return 0 when every image arrived, 1 otherwise, 2 for a wrong argument, 130 after Ctrl-C."""
+    """Run the demo and return its exit code.
+
+    0: all went well, and every image got to each viewer whose policy is ``block``. What others dropped is told. 1: it
+    did not. 2: a wrong argument. 130: Ctrl-C.
+    """
     from rich.console import Console
 
     options = make_parser().parse_args(argv)
@@ -98,11 +113,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors.print(f"demo: --workers {options.workers}: give 1 or more", style="red", highlight=False)
         return 2
     try:
+        policies = read_policies(options.policy, dict.fromkeys(options.viewer or ["napari"]))
+    except PolicyError as error:
+        errors.print(f"demo: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    launch_options = {}
+    if options.fiji_dir is not None:
+        launch_options["fiji"] = {"fiji_dir": str(options.fiji_dir.expanduser().resolve())}
+    try:
         with _terminate_as_interrupt():
             return run_demo(
                 console,
                 plate=options.plate,
-                viewers=list(dict.fromkeys(options.viewer or ["napari"])),
+                policies=policies,
+                launch_options=launch_options,
                 workers=options.workers,
                 headless=options.headless,
                 out=options.out,
@@ -119,12 +143,18 @@ def run_demo(
     console: Console,
     *,
     plate: Path | None,
-    viewers: Sequence[str],
+    policies: Mapping[str, str],
+    launch_options: Mapping[str, Mapping[str, str]],
     workers: int | None,
     headless: bool,
     out: Path,
 ) -> int:
     """Run the demo and return its exit code; see `make_parser` for the arguments.
+
+    Parameters
+    ----------
+    policies, launch_options
+        By kind, the viewers to show the plate in.
 
     Raises
     ------
@@ -140,13 +170,18 @@ def run_demo(
         )  # a wrong folder is said before a window opens
     with ExitStack() as stack:
         # All at once and in the background: a window takes seconds to come up, and there is a plate to prepare.
-        handles = {kind: stack.enter_context(_viewer(kind, virtual)) for kind in viewers}
+        handles = {
+            kind: stack.enter_context(starting(kind, launch_options.get(kind, {}), virtual=virtual))
+            for kind in policies
+        }
         if plate is None:
             plate = _synthesise(console, out / "plate")
         for kind, handle in handles.items():
             with console.status(f"waiting for {kind} to open its window"):
                 handle.wait_ready(START_SECONDS)
-        result = _run(console, plate, handles, workers, out)
+        targets = [target_of(kind, handle, policies[kind]) for kind, handle in handles.items()]
+        orchestrator = PipelineOrchestrator([plate], STEPS, viewers=targets, output=out, workers=workers)
+        result = _run(console, orchestrator, plate)
         problems = [*result.failures, *_look(handles, result, out, fresh=virtual)]
         pids = [
             os.getpid(),
@@ -176,21 +211,6 @@ def _has_display(console: Console) -> bool:
     return True
 
 
-@contextmanager
-def _viewer(kind: str, virtual: bool) -> Iterator[ViewerHandle]:
-    """A viewer being started: on a virtual display a fresh one that ends with us, else one that stays."""
-    title = "openhcs-viewers demo"
-    if not virtual:
-        yield launch(kind, title=title, wait=False)
-        return
-    handle = launch(kind, title=title, detached=False, reuse=False, display="virtual", wait=False)
-    try:
-        yield handle
-    finally:
-        handle.sender().close()  # or it would be surprised by the viewer's end
-        handle.stop()
-
-
 def _synthesise(console: Console, folder: Path) -> Path:
     design = PlateDesign()
     with progress_bar(console, "drawing", design.images) as advance:
@@ -199,11 +219,7 @@ def _synthesise(console: Console, folder: Path) -> Path:
     return root
 
 
-def _run(
-    console: Console, plate: Path, handles: Mapping[str, ViewerHandle], workers: int | None, out: Path
-) -> RunResult:
-    targets = [ViewerTarget(kind, handle.endpoint) for kind, handle in handles.items()]
-    orchestrator = PipelineOrchestrator([plate], STEPS, viewers=targets, output=out, workers=workers)
+def _run(console: Console, orchestrator: PipelineOrchestrator, plate: Path) -> RunResult:
     total = len(read_plate(plate).fields())
     with progress_bar(console, "fields", total) as advance:
         done = 0
@@ -234,8 +250,9 @@ def _look(handles: Mapping[str, ViewerHandle], result: RunResult, out: Path, *, 
             problems.append(f"{kind}: {error}")
             continue
         ours = result.viewers[kind].displayed
+        most = ours + result.viewers[kind].lost_in_flight  # of those the senders do not know
         # A viewer that was there before us has images of others, too.
-        if images["displayed"] < ours or (fresh and images["displayed"] != ours):
+        if images["displayed"] < ours or (fresh and images["displayed"] > most):
             problems.append(f"{kind} says it displays {images['displayed']} images, its senders say {ours}")
     return problems
 
@@ -243,6 +260,9 @@ def _look(handles: Mapping[str, ViewerHandle], result: RunResult, out: Path, *, 
 def _report(console: Console, result: RunResult, problems: Sequence[str], out: Path, seconds: float) -> None:
     console.print(well_table(result))
     console.print(viewer_table(result.viewers))
+    for kind, counts in result.viewers.items():
+        if counts.remark:
+            console.print(f"{kind}: {counts.remark}", style="yellow", highlight=False, soft_wrap=True)
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
     pictures = ", ".join(path.name for kind in result.viewers for path in sorted(out.glob(f"{kind}*.png")))

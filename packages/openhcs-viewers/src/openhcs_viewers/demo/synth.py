@@ -113,7 +113,7 @@ def write_plate(
             for channel, z, image in field_images(design, well, field):
                 name = f"{design.name}_{well}_s{field}_w{channel}"
                 guid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name}/{z}/{design.seed}")).upper()
-                _write_tiff(run / f"ZStep_{z}" / f"{name}{guid}.tif", image, design, channel)
+                _write_tiff(run / f"ZStep_{z}" / f"{name}{guid}.tif", image, design, channel, z)
                 done += 1
             if progress is not None:
                 progress(done, design.images)
@@ -133,8 +133,8 @@ def field_images(design: PlateDesign, well: str, field: int) -> list[tuple[int, 
     return images
 
 
-def _write_tiff(path: Path, image: NDArray[np.uint16], design: PlateDesign, channel: int) -> None:
-    """Write one plane with the properties MetaXpress puts into its files: name of the channel, emission, pixel size."""
+def _write_tiff(path: Path, image: NDArray[np.uint16], design: PlateDesign, channel: int, z: int) -> None:
+    """Write one plane with the properties MetaXpress puts into its files: channel, emission, pixel size, height."""
     import tifffile
 
     dye = DYES[channel - 1]
@@ -146,6 +146,7 @@ def _write_tiff(path: Path, image: NDArray[np.uint16], design: PlateDesign, chan
         f'<prop id="spatial-calibration-x" type="float" value="{design.pixel_um}"/>\n'
         f'<prop id="spatial-calibration-y" type="float" value="{design.pixel_um}"/>\n'
         '<prop id="spatial-calibration-units" type="string" value="um"/>\n'
+        f'<prop id="z-position" type="float" value="{z * design.step_um:g}"/>\n'
         f'<prop id="image-name" type="string" value="{dye.name}"/>\n'
         f'<prop id="wavelength" type="float" value="{dye.emission}"/>\n'
         "</PlaneInfo>\n</MetaData>\n"
