@@ -55,7 +55,7 @@ class Entries:
         self._frozen: tuple[tuple[Component, ...], tuple[Entry, ...]] | None = None
 
     def add(self, entry: Entry) -> bool:
-        """Insert at its place; False when nothing comes of it."""
+        """Insert at its place; False when it was there."""
         if entry in self._known:
             return False
         key = tuple(
@@ -70,7 +70,7 @@ class Entries:
         self._seen.insert(at, entry)
         self._partial = self._partial or None in entry
         self._frozen = None
-        return len(self._seen) == 1 or any(value is not None for value in entry)
+        return True
 
     def view(self) -> tuple[tuple[Component, ...], tuple[Entry, ...]]:
         """The components that have any value, and the entries of those, sorted; the same object until one is

@@ -35,8 +35,8 @@ def part_of(entry: Entry) -> Value | None:
 class HyperstackPlan(LayerPlan):
     """All a viewer needs to know to make a hyperstack.
 
-    What `LayerPlan` says holds here too; `components` are those of the positions of its planes, `axes` those that
-    have values, all of them sorted.
+    Any thread may ask it. What `LayerPlan` says holds here too; `components` are those of the positions of its
+    planes, `axes` those of them that have values.
 
     Parameters
     ----------

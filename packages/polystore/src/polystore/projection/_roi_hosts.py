@@ -17,7 +17,8 @@ def host_of(roi_plan: HyperstackPlan, plans: Iterable[HyperstackPlan]) -> Hypers
 
     It is of the same run and shows nothing of another well (or whatever else has windows of its own). Preferred
     are, in this order: the same step, else the step next before it, else the first after it; images to labels;
-    the window of exactly the same values; one that has the regions' channels, z and t; the one made first.
+    the window of exactly the same values; one that has the regions' channels, z and t, and no component that they
+    lack (of a stack and its projection, the projection for regions without z); the one made first.
     """
     hosts = [
         plan
@@ -72,6 +73,7 @@ def _distance(roi_plan: HyperstackPlan, plan: HyperstackPlan) -> tuple[object, .
         plan.kind != "image",
         plan.window != roi_plan.window,
         missing,
+        len(set(theirs) - set(mine)),
         plan.order,
     )
 

@@ -64,14 +64,9 @@ class _Layout:
             picker([components.index(which) for which in some]) for some in self.along
         )
         self.channel = self.pickers[0]
-        self.shared: _Pick = picker(
-            [
-                at
-                for at, which in enumerate(components)
-                if which is Component.CHANNEL or which in self.along[0]
-            ]
-        )
-        """What tells planes apart that may lack different components in one window."""
+        alone = (Component.CHANNEL,) if Component.CHANNEL in components else self.along[0]
+        self.shared: _Pick = picker([components.index(which) for which in alone])
+        """What tells planes apart that may lack different components in one window: their channels."""
 
 
 class _Window(Group):
