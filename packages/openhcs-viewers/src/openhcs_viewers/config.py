@@ -25,6 +25,7 @@ from openhcs_viewers._napari_config import (
 )
 from openhcs_viewers._streaming_config import StreamingConfig
 from openhcs_viewers.enum_factory import FijiLUT, NapariColormap
+from openhcs_viewers.fiji_engine_config import FijiEngineConfig
 from polystore.config import VFSConfig
 from polystore.config_sources import effective, sections
 from polystore.inheritance import Lazy, lazy
@@ -34,6 +35,7 @@ __all__ = [
     "FijiDimensionMode",
     "FijiDisplayConfig",
     "FijiDisplayMode",
+    "FijiEngineConfig",
     "FijiLUT",
     "FijiStreamingConfig",
     "FijiVariableSizeHandling",

@@ -4,6 +4,8 @@
   + ViewerNotFoundError (also LookupError)
   + MissingExtraError (also ImportError)
   + DisplayError (also RuntimeError)
+  + JavaError (also RuntimeError)
+  + ImageJError (also RuntimeError)
   + LaunchError
     - ViewerStartError
     - ViewerUnreachableError (also ConnectionError)
@@ -25,6 +27,8 @@ from pathlib import Path
 
 __all__ = [
     "DisplayError",
+    "ImageJError",
+    "JavaError",
     "LaunchError",
     "MissingExtraError",
     "PortTakenError",
@@ -56,6 +60,14 @@ class MissingExtraError(ViewerError, ImportError):
 
 class DisplayError(ViewerError, RuntimeError):
     """There is no display a window could be opened on."""
+
+
+class JavaError(ViewerError, RuntimeError):
+    """There is no Java, one that is too old or lacks a part, or it did not start."""
+
+
+class ImageJError(ViewerError, RuntimeError):
+    """There is no ImageJ, not where a setting says there is, or it did not start."""
 
 
 class LaunchError(ViewerError):

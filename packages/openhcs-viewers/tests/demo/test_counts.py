@@ -8,7 +8,6 @@ from openhcs_viewers.demo._counts import Unreported, ViewerCounts, add_up
 from openhcs_viewers.demo.pipeline import WorkerReport
 from zmqruntime.stream import StreamStats
 
-
 POLICY = {"napari": "block"}
 
 
