@@ -404,15 +404,23 @@ def _checked_class(name: str, route: Route) -> None:
 
 
 def _never_joined(shutdown: Callable[[], None]) -> None:
-    """Have Python end without waiting for Java, whose threads do not end.
-
-    JPype's part stays: it stops the Java thread that drops references. When that asks for Python's lock in the middle
-    of Python's end the process aborts ("exception not rethrown", in a third of the runs).
-    """
-    jpype.config.onexit = True
+    """Have Python end without waiting for Java, whose threads do not end."""
+    jpype.config.onexit = False
     jpype.config.destroy_jvm = False
     jpype.config.free_resources = False
     atexit.unregister(shutdown)
+    atexit.register(_let_go_of_python)
+
+
+def _let_go_of_python() -> None:
+    """Stop what Java does in Python: a thread of it that is there when Python ends aborts the process.
+
+    It does so with "exception not rethrown", in two of three runs: the thread that drops Python's references when
+    Java's collector let go of theirs always, others when a window told a listener of ours something.
+    """
+    if _engine is not None:
+        _engine.close()
+    jpype.JClass("org.jpype.ref.JPypeReferenceQueue").getInstance().stop()
 
 
 def _dispose_windows() -> None:
