@@ -129,6 +129,8 @@ class HeapStore:
         staging = None
         try:
             pixels = self._take(to, height * width)
+            if self._bytes + self._pool.nbytes > self.budget:
+                self._pool.clear()  # of other kinds: planes come before what may come
             if (shape := staging_shape(array, to)) is not None:
                 needed = shape[0] * shape[1] * to.sample.itemsize
                 with self._lock:
@@ -281,6 +283,7 @@ class HeapStore:
         try:
             return self._pool.take(to, pixels)
         except no_memory as error:
+            self._pool.clear()
             heap = int(java("java.lang.Runtime").getRuntime().maxMemory())
             raise StoreFullError(
                 f"Java has no memory for {pixels * to.sample.itemsize} bytes more: its heap of {heap} bytes is full; "
