@@ -89,11 +89,10 @@ class FijiLUT(StrEnum):
     YELLOW = "Yellow"
     RED_GREEN = "Red/Green"
     GLASBEY = "glasbey"
-    """Neighbouring numbers in colours far apart, zero in white: Fiji's own name."""
+    """Neighbouring numbers in colours far apart, black for 0: what labels are shown in. Ours, so always there."""
     GLASBEY_INVERTED = "glasbey_inverted"
-    """The same with zero in black."""
+    """Of a Fiji directory, as the next."""
     GLASBEY_ON_DARK = "glasbey_on_dark"
-    """Without the dark colours, zero in black: what labels are shown in."""
 
 
 def create_colormap_enum(*, enable_cache: bool = True, lazy: bool = False) -> type[StrEnum]:

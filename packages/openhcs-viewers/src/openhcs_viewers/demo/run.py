@@ -182,7 +182,8 @@ def run_demo(
         targets = [target_of(kind, handle, policies[kind]) for kind, handle in handles.items()]
         orchestrator = PipelineOrchestrator([plate], STEPS, viewers=targets, output=out, workers=workers)
         result = _run(console, orchestrator, plate)
-        problems = [*result.failures, *_look(handles, result, out, fresh=virtual)]
+        seen, engines = _look(handles, result, out, fresh=virtual)
+        problems = [*result.failures, *seen]
         pids = [
             os.getpid(),
             *result.workers,
@@ -191,7 +192,7 @@ def run_demo(
     leaked = leaked_segments(pids)
     problems += [f"left in shared memory: {name}" for name in leaked]
     seconds = time.perf_counter() - begin
-    write_summary(out / "summary.json", make_summary(result.viewers, leaked, seconds))
+    write_summary(out / "summary.json", make_summary(result.viewers, leaked, seconds, engines))
     _report(console, result, problems, out, seconds)
     if not virtual:
         for kind, handle in handles.items():
@@ -232,9 +233,14 @@ def _run(console: Console, orchestrator: PipelineOrchestrator, plate: Path) -> R
         return orchestrator.run(progress)
 
 
-def _look(handles: Mapping[str, ViewerHandle], result: RunResult, out: Path, *, fresh: bool) -> list[str]:
-    """Take the pictures, and compare our counts with what each viewer says itself; return what is wrong."""
-    problems = []
+def _look(
+    handles: Mapping[str, ViewerHandle], result: RunResult, out: Path, *, fresh: bool
+) -> tuple[list[str], dict[str, str]]:
+    """Take the pictures, and compare our counts with what each viewer says itself.
+
+    Returns what is wrong, and which program each viewer says it is.
+    """
+    problems, engines = [], {}
     for kind, handle in handles.items():
         if result.viewers[kind].failure:
             continue
@@ -246,15 +252,18 @@ def _look(handles: Mapping[str, ViewerHandle], result: RunResult, out: Path, *, 
             handle.screenshot(out / f"{kind}.png")
             handle.screenshot(out / f"{kind}-canvas.png", canvas_only=True)
             images = handle.status()["images"]
+            engine = handle.state().get("engine")
         except (ViewerError, ZMQRuntimeError) as error:
             problems.append(f"{kind}: {error}")
             continue
+        if engine is not None:
+            engines[kind] = str(engine)
         ours = result.viewers[kind].displayed
         most = ours + result.viewers[kind].lost_in_flight  # of those the senders do not know
         # A viewer that was there before us has images of others, too.
         if images["displayed"] < ours or (fresh and images["displayed"] > most):
             problems.append(f"{kind} says it displays {images['displayed']} images, its senders say {ours}")
-    return problems
+    return problems, engines
 
 
 def _report(console: Console, result: RunResult, problems: Sequence[str], out: Path, seconds: float) -> None:

@@ -27,14 +27,17 @@ VIEWER_PACKAGES: Mapping[str, tuple[str, ...]] = {
 
 
 def make_summary(
-    viewers: Mapping[str, ViewerCounts], leaked: Sequence[str], seconds: float
+    viewers: Mapping[str, ViewerCounts],
+    leaked: Sequence[str],
+    seconds: float,
+    engines: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return what goes into ``summary.json``."""
+    """Return what goes into ``summary.json``; `engines` are the programs that viewers say they show with."""
     return {
         "viewers": {kind: counts.as_dict() for kind, counts in viewers.items()},
         "leaked_segments": len(leaked),
         "seconds": round(seconds, 3),
-        "versions": versions(viewers),
+        "versions": {**versions(viewers), **(engines or {})},
     }
 
 
