@@ -24,12 +24,11 @@ DEFAULT_POLICIES: Mapping[str, str] = {"fiji": "drop"}
 """What becomes of images that a viewer of a kind cannot take in time; ``block`` for the others. The demo waits for
 napari, so that every image is seen, and shows with Fiji that no viewer has to be waited for."""
 
-HYPERSTACKS = DisplaySpec(
-    colormap="auto",
-    dimensions={Component.WELL: Dimension.FRAME, Component.FIELD: Dimension.FRAME},
-)
-"""One hyperstack per step: channels as a composite, z as slices, wells and fields (and time) along the frames. By
-default ImageJ has a window per well and field, which are many for a whole plate."""
+_ALONG = (Component.PLATE, Component.ACQUISITION, Component.WELL, Component.FIELD, Component.T)
+
+HYPERSTACKS = DisplaySpec(colormap="auto", dimensions=dict.fromkeys(_ALONG, Dimension.FRAME))
+"""One hyperstack per step: channels as a composite, z as slices, everything else along the frames. By default ImageJ
+has a window per well and field, which are many for a whole plate."""
 
 _DISPLAYS: Mapping[str, DisplaySpec] = {"fiji": HYPERSTACKS}
 _PLAIN = DisplaySpec(colormap="auto")

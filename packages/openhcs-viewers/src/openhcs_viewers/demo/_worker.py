@@ -188,7 +188,9 @@ class FieldWorker:
             name = self.job.zarr_name(field.plate, place.key).removesuffix(".tif")
             path = self.job.zarr_plate(field.plate, kept[-1]) / f"{name}_{step.name}_labels.tif"
             self.filemanager.save(labels, path, Backend.ZARR)
-        batch = _Batch(step.name, [place.key], [labels], [place.path], _PLAIN, kind="labels")
+        # A viewer with a window per step moves each to the field in the spotlight.
+        follow = self.job.spotlight == field.place
+        batch = _Batch(step.name, [place.key], [labels], [place.path], _PLAIN, kind="labels", follow=follow)
         self._save(index, step, field, batch)
         return labels, results
 

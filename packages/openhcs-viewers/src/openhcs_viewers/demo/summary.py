@@ -100,14 +100,12 @@ def viewer_table(viewers: Mapping[str, ViewerCounts]) -> Table:
 
     table = Table(title="Viewers", title_justify="left", header_style="bold")
     table.add_column("viewer")
-    table.add_column("policy")
     for name in ("sent", "displayed", "superseded", "dropped", "lost in flight", "batch held the pipeline"):
         table.add_column(name, justify="right")
     for kind, counts in viewers.items():
         held = counts.publish_block_ms_p50
         table.add_row(
-            kind,
-            counts.policy,
+            f"{kind} ({counts.policy})",
             *(str(value) for value in list(counts.as_dict().values())[:5]),
             "-" if held is None else f"{held:.2f} ms (median)",
             style="" if counts.complete else "yellow" if counts.ok else "red",
