@@ -375,6 +375,8 @@ def test_a_plane_that_comes_back_in_another_size_replaces_its_older_self() -> No
         ("auto", "color", ("Cy5",), ("cyan",)),
         ("auto", "grayscale", (1, 2), ("gray", "gray")),
         ("auto", "composite", (None,), ("gray",)),
+        ("auto", "composite", ("BF", "DAPI", "Foo", "Bar"), ("green", "gray", "blue", "magenta")),
+        ("gray", "composite", ("Foo", "GFP"), ("blue", "green")),
     ],
 )
 def test_colours_of_channels(colormap: str, display: str, channels: Any, expected: Any) -> None:

@@ -162,12 +162,13 @@ def layer_name(head: str, tokens: Iterable[str], kind: str) -> str:
     return "_".join((head, *tokens, *ending))
 
 
+_BRIGHT = re.compile(r"bright|bf$|tl|phase|dic", re.IGNORECASE)
 _COLOURS = (
     (re.compile(r"dapi|hoechst|bfp|405|nuc", re.IGNORECASE), "blue"),
     (re.compile(r"gfp|fitc|488|venus|yfp", re.IGNORECASE), "green"),
     (re.compile(r"rfp|tritc|cy3|mcherry|tomato|561|568|594", re.IGNORECASE), "magenta"),
     (re.compile(r"cy5|647|640|far.?red", re.IGNORECASE), "cyan"),
-    (re.compile(r"bright|bf$|tl|phase|dic", re.IGNORECASE), "gray"),
+    (_BRIGHT, "gray"),
 )
 _GRAYS = frozenset({"gray", "grays", "grey", "greys"})
 _CYCLE = ("blue", "green", "magenta", "yellow", "cyan", "red")
@@ -194,10 +195,18 @@ def channel_colormaps(colormap: str, channels: Sequence[Value | None], *, compos
     """The colour map of each channel of a hyperstack, as `channel_colormap` has it.
 
     Gray means ``"auto"`` for several channels shown at once: their sum would be gray, with no channel to be seen.
+    There ``"auto"`` gives a channel whose name it does not know a colour that no other one has.
     """
-    if composite and len(channels) > 1 and colormap.lower() in _GRAYS:
+    several = composite and len(channels) > 1
+    if several and colormap.lower() in _GRAYS:
         colormap = "auto"
-    return tuple(channel_colormap(colormap, channel) for channel in channels)
+    found = [channel_colormap(colormap, channel) for channel in channels]
+    if several and colormap == "auto":
+        free = [colour for colour in _CYCLE if colour not in found]
+        for at, channel in enumerate(channels):
+            if found[at] == "gray" and free and not (channel and _BRIGHT.search(str(channel))):
+                found[at] = free.pop(0)
+    return tuple(found)
 
 
 def difference(first: tuple[Component, ...], mine: tuple[Component, ...]) -> str:
