@@ -15,6 +15,7 @@ GROUPS = {
     "transport": "benchmarks.transport",
     "protocol": "benchmarks.protocol",
     "napari": "benchmarks.napari_group",
+    "fiji": "benchmarks.fiji_group",
     "registry": "benchmarks.registry_group",
     "storage": "benchmarks.storage_group",
 }

@@ -6,20 +6,11 @@ See `benchmarks.napari_worker` for how GUI work and frames are measured.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.harness import ROOT
-from benchmarks.rows import BenchmarkError, Options, Row, median_row
+from benchmarks import desktop
+from benchmarks.rows import Options, Row, median_row
 
 STARTS = 7
 """Viewers started for the first image each gets."""
@@ -27,8 +18,6 @@ STARTS = 7
 REPEATS = 7
 MANY = 1000
 STREAM_SECONDS = 30
-PART_SECONDS = 240.0
-"""Longest a part may take; the longest takes 60 s."""
 
 GOALS = {
     "napari.plane_cost_1000_over_10": "<= 1.5",
@@ -50,7 +39,7 @@ def run(options: Options) -> list[Row]:
     BenchmarkError
         There is no display and none can be started, or a process failed.
     """
-    with _display() as environment:
+    with desktop.display("napari") as environment:
         rows = _first_images(environment, 1 if options.quick else STARTS)
         rows += _planes(environment, 2 if options.quick else REPEATS, 30 if options.quick else MANY)
         rows += _stream(environment, 3 if options.quick else STREAM_SECONDS)
@@ -58,62 +47,9 @@ def run(options: Options) -> list[Row]:
     return sorted(rows, key=lambda row: order.index(row.name) if row.name in GOALS else len(order))
 
 
-@contextlib.contextmanager
-def _display() -> Iterator[dict[str, str]]:
-    """Give the environment of a display that can be opened."""
-    from openhcs_viewers.display import VirtualDisplay, check_display
-    from openhcs_viewers.errors import DisplayError
-
-    try:
-        print(f"napari: on {check_display()}", flush=True)
-    except DisplayError:
-        pass
-    else:
-        yield {}
-        return
-    try:
-        display = VirtualDisplay()
-    except DisplayError as error:
-        raise BenchmarkError(str(error)) from error
-    with display:
-        print(f"napari: on the virtual display {display.name}", flush=True)
-        yield display.env
-
-
 def _part(environment: dict[str, str], name: str, repeats: int, count: int = 0) -> dict[str, Any]:
     """Return what a fresh process measured."""
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        own = {
-            "ZMQRUNTIME_DIR": folder,
-            "XDG_CONFIG_HOME": f"{folder}/config",
-            "XDG_CACHE_HOME": f"{folder}/cache",
-        }
-        base = {
-            key: value for key, value in os.environ.items() if not (environment and key == "WAYLAND_DISPLAY")
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.napari_worker", name, str(repeats), str(count)],
-            cwd=ROOT,
-            env={**base, **environment, **own},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            out, errors = process.communicate(timeout=PART_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise BenchmarkError(f"part {name} took longer than {PART_SECONDS:g} s") from error
-        finally:
-            process.kill()
-            process.wait()
-    if process.returncode:
-        raise BenchmarkError(f"part {name} failed:\n{errors[-2000:]}")
-    load = machine.load()
-    print(
-        f"napari: part {name}, {time.monotonic() - start:.0f} s, load {load[0] if load else '?'}", flush=True
-    )
-    return dict(json.loads(out.splitlines()[-1]))
+    return desktop.part("napari", "benchmarks.napari_worker", environment, name, repeats, count)
 
 
 def _first_images(environment: dict[str, str], starts: int) -> list[Row]:

@@ -1,0 +1,352 @@
+"""The processes of the ``fiji`` group: our way into ImageJ beside memcpy, and beside ImageJ alone.
+
+``python -m benchmarks.fiji_worker PART ROUNDS [SIZE]`` prints what it measured as one line of JSON. Times are wall
+times in microseconds (planes) or milliseconds (windows).
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rows import BenchmarkError
+
+Image = np.ndarray[Any, Any]
+
+ROTATION = 8
+"""Different images in turn, and as many places for numpy's copies: neither side finds its pixels in the cache."""
+
+BATCH = 8
+"""Planes that arrive at once. The first after a pause finds the processor's caches cold, with numpy as with us."""
+
+PAUSES = {512: 0.02, 2048: 0.1}
+"""Seconds between batches: 400 planes of 512x512 a second, 80 of 2048x2048."""
+
+STACK = 300
+FEW = 10
+
+CHANNELS, SLICES = 3, 10
+"""Of the stack of 30 planes."""
+
+BATCHES = 24
+RANGE = (500.0, 800.0)
+
+
+@contextmanager
+def arena(size: int) -> Iterator[list[Image]]:
+    """Give images in mapped memory that can only be read, as they arrive."""
+    rng = np.random.default_rng(1)
+    noisy = rng.normal(600, 25, (size, size)).clip(0, 65535).astype(np.uint16)
+    folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for number in range(ROTATION):
+            file.write(np.roll(noisy, number).tobytes())
+        file.flush()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    yield list(np.frombuffer(mapped, np.uint16).reshape(ROTATION, size, size))
+
+
+def microseconds(task: Callable[[], Any]) -> float:
+    """How long a task takes."""
+    begin = time.perf_counter_ns()
+    task()
+    return (time.perf_counter_ns() - begin) / 1e3
+
+
+def engine() -> None:
+    """Start Java as a viewer without windows does."""
+    from openhcs_viewers.fiji.engine import EngineSettings, start_engine
+
+    start_engine(EngineSettings.of({}, headless=True))
+
+
+def planes(rounds: int, size: int) -> dict[str, Any]:
+    """A plane's way from mapped memory into a preallocated stack of ImageJ, beside numpy's copy of the same.
+
+    Ours is `HeapStore.fill` and `commit`, with the plane put into its slot of an `ij.ImageStack`. Batches of one and of
+    the other take turns, and who begins takes turns, too; a batch counts with the median of its planes.
+    """
+    engine()
+    from openhcs_viewers.fiji._java import java
+    from openhcs_viewers.fiji.store import HeapStore
+
+    store = HeapStore()
+    found: dict[str, Any] = {"ours": [], "memcpy": [], "ours_mean": [], "memcpy_mean": []}
+    stack = java("ij.ImageStack")(size, size, STACK)
+    store.watch("stack", lambda position, pixels, _type, _shape: stack.setPixels(pixels, position[0] + 1))
+    with arena(size) as images:
+        targets = [np.zeros_like(image) for image in images]
+        at = 0
+
+        def ours(index: int) -> None:
+            store.commit("stack", (index % STACK,), store.fill(images[index % ROTATION]))
+
+        def theirs(index: int) -> None:
+            np.copyto(targets[index % ROTATION], images[index % ROTATION])
+
+        for number in range(-5, rounds):  # the first few warm up
+            time.sleep(PAUSES[size])
+            pair = [("ours", ours), ("memcpy", theirs)]
+            for name, task in pair if number % 2 else pair[::-1]:
+                times = [microseconds(lambda i=index, do=task: do(i)) for index in range(at, at + BATCH)]  # type: ignore[misc]
+                if number >= 0:
+                    found[name].append(statistics.median(times))
+                    found[f"{name}_mean"].append(statistics.fmean(times))
+            at += BATCH
+        last = store.get("stack", ((at - 1) % STACK,))
+        if last is None or not np.array_equal(last, images[(at - 1) % ROTATION]):
+            raise BenchmarkError("a plane arrived that is not what was sent")
+    store.close()
+    return found
+
+
+def growth(rounds: int, size: int) -> dict[str, Any]:
+    """The same for the planes of a stack that fills up: those after the first 10, and those after 290."""
+    engine()
+    from openhcs_viewers.fiji._java import java
+    from openhcs_viewers.fiji.store import HeapStore
+
+    store = HeapStore()
+    found: dict[str, Any] = {"few": [], "many": [], "all": []}
+    with arena(size) as images:
+        for number in range(-1, rounds):
+            stack = java("ij.ImageStack")(size, size, STACK)
+            store.watch("s", lambda at, pixels, _type, _shape, into=stack: into.setPixels(pixels, at[0] + 1))  # type: ignore[misc]
+            times = []
+            for index in range(STACK):
+                if index % BATCH == 0:
+                    time.sleep(PAUSES[size])
+                image = images[index % ROTATION]
+                times.append(microseconds(lambda at=index, a=image: store.put("s", (at,), a)))  # type: ignore[misc]
+            if number >= 0:
+                found["few"].append(statistics.fmean(times[FEW : 2 * FEW]))
+                found["many"].append(statistics.fmean(times[-FEW:]))
+                found["all"].append(statistics.fmean(times))
+            store.drop("s")
+    store.close()
+    return found
+
+
+# -- with windows
+
+
+@dataclass
+class Arriving:
+    """An image as the receiver hands it over."""
+
+    array: Image
+    key: Any
+    context: Any
+    kind: str = "image"
+    contrast: tuple[float, float] | None = RANGE
+    path: str = ""
+    name: str = ""
+    rois: list[Any] | None = None
+    owned: bool = False
+    outcome: str = field(default="", compare=False)
+
+    def intact(self) -> bool:
+        """Nobody rewrites it."""
+        return True
+
+    def credit(self) -> None:
+        """Nobody waits for it."""
+
+    def resolve(self, outcome: str, reason: str = "") -> None:
+        """Take down what became of it."""
+        self.outcome = f"{outcome} {reason}".strip()
+
+    finish = resolve
+
+
+class Ours:
+    """Our viewer in a window of its own, pumped by hand."""
+
+    def __init__(self) -> None:
+        from openhcs_viewers.abc import ViewerSettings
+        from openhcs_viewers.fiji.viewer import FijiViewer
+
+        self.viewer = FijiViewer.create(ViewerSettings())
+        self.viewer.open("bench")
+
+    def images(self, run: str, arrays: list[Image], keys: list[dict[str, Any]]) -> list[Arriving]:
+        """Images of one step of a run."""
+        from polystore.components import ImageKey
+        from polystore.streaming.messages import BatchContext
+
+        context = BatchContext(run=run, step_index=1, step_name=run)
+        pairs = zip(arrays, keys, strict=True)
+        return [Arriving(array, ImageKey.of(well="A01", **key), context) for array, key in pairs]
+
+    def show(self, images: list[Arriving]) -> None:
+        """Take images in, as the receiving thread does, and do all the windows need for them."""
+        self.viewer.scene.receive(images)
+        while changes := self.viewer.scene.take_changes():
+            self.viewer.scene.applied(changes, self.viewer.apply(changes))
+        drained()
+
+    def check(self, images: list[Arriving], title: str) -> None:
+        """Make sure that they are on show, and close their window."""
+        if any(image.outcome != "displayed" for image in images):
+            raise BenchmarkError(f"an image was not shown: {[image.outcome for image in images]}")
+        close(title)
+        self.viewer.pump()
+
+
+def drained() -> None:
+    """Wait until ImageJ has painted: what its event thread had to do, and what that asked of it."""
+    from openhcs_viewers.fiji._java import on_edt
+
+    for _ in range(2):
+        on_edt(lambda: None)
+
+
+def close(title: str) -> None:
+    """Close all windows whose title has a word."""
+    from openhcs_viewers.fiji._java import java, on_edt
+
+    manager = java("ij.WindowManager")
+    for identity in list(manager.getIDList() or ()):
+        image = manager.getImage(identity)
+        if title in str(image.getTitle()):
+            image.changes = False
+            on_edt(image.close)
+    drained()
+
+
+def native(title: str, arrays: Any, channels: int, slices: int, frames: int) -> None:
+    """Make a composite hyperstack and show it, all of it inside Java: its pixels are copies of Java arrays."""
+    from openhcs_viewers.fiji._java import java, on_edt
+
+    stack = java("ij.ImageStack")(512, 512)
+    for index in range(channels * slices * frames):
+        stack.addSlice("", arrays[index % ROTATION].clone())
+    image = java("ij.ImagePlus")(title, stack)
+    image.setDimensions(channels, slices, frames)
+    image.setOpenAsHyperStack(True)
+    composite = java("ij.CompositeImage")(image, 1)
+    for channel in range(1, channels + 1):
+        composite.setC(channel)
+        composite.setDisplayRange(*RANGE)
+    composite.setPosition(1, 1, 1)
+    on_edt(composite.show)
+    drained()
+
+
+def java_images(images: list[Image]) -> list[Any]:
+    """The same images as Java arrays."""
+    from openhcs_viewers.fiji._pixels import PixelType, copy_into, new_array
+
+    found = []
+    for image in images:
+        found.append(new_array(PixelType.SHORT, image.size))
+        copy_into(image, found[-1], PixelType.SHORT)
+    return found
+
+
+def show(rounds: int, _size: int) -> dict[str, Any]:
+    """30 planes arrived, built and shown by our whole path, beside what ImageJ alone needs for the same."""
+    ours = Ours()
+    keys = [{"channel": c + 1, "z": z + 1} for z in range(SLICES) for c in range(CHANNELS)]
+    found: dict[str, Any] = {"ours": [], "native": []}
+    with arena(512) as images:
+        arrays = java_images(images)
+        for number in range(-2, rounds):
+            title = f"round{number + 2}x"
+            arriving = ours.images(title, [images[i % ROTATION] for i in range(len(keys))], keys)
+
+            def one(what: list[Arriving] = arriving) -> None:
+                ours.show(what)
+
+            def other(name: str = f"native {title}") -> None:
+                native(name, arrays, CHANNELS, SLICES, 1)
+
+            pair = [("ours", one, title), ("native", other, f"native {title}")]
+            for name, task, window in pair if number % 2 else pair[::-1]:
+                time.sleep(0.1)
+                taken = microseconds(task) / 1e3
+                if number >= 0:
+                    found[name].append(taken)
+                if name == "ours":
+                    ours.check(arriving, window)
+                else:
+                    close(window)
+    return found
+
+
+def rebuild(rounds: int, _size: int) -> dict[str, Any]:
+    """24 batches of a frame with three channels into one stack on show: grown, and rebuilt for each.
+
+    Rebuilding is what the first viewers did: all planes so far are copied to Java (by the same bulk copy), made a
+    hyperstack by ImageJ's converter and shown, and the window before is closed.
+    """
+    from openhcs_viewers.fiji._java import java, on_edt
+    from openhcs_viewers.fiji._pixels import PixelType, copy_into, new_array
+
+    ours = Ours()
+    found: dict[str, Any] = {"ours": [], "rebuild": [], "ours_last": [], "rebuild_last": []}
+    with arena(512) as images:
+
+        def anew(frames: int) -> None:
+            stack = java("ij.ImageStack")(512, 512)
+            for index in range(frames * CHANNELS):
+                pixels = new_array(PixelType.SHORT, 512 * 512)
+                copy_into(images[index % ROTATION], pixels, PixelType.SHORT)
+                stack.addSlice("", pixels)
+            image = java("ij.ImagePlus")("rebuilt", stack)
+            if shown:
+                shown[-1].changes = False
+                on_edt(shown.pop().close)
+            convert = java("ij.plugin.HyperStackConverter").toHyperStack
+            made = convert(image, CHANNELS, 1, frames, "default", "Composite")
+            made.setDisplayRange(*RANGE)
+            on_edt(made.show)
+            shown.append(made)
+            drained()
+
+        for number in range(-1, rounds):
+            shown: list[Any] = []
+            title = f"round{number + 1}x"
+            times: dict[str, list[float]] = {"ours": [], "rebuild": []}
+            everything = []
+            for frame in range(BATCHES):
+                picked = [images[(frame * CHANNELS + c) % ROTATION] for c in range(CHANNELS)]
+                keys = [{"channel": c + 1, "timepoint": frame + 1} for c in range(CHANNELS)]
+                batch = ours.images(title, picked, keys)
+                everything += batch
+                time.sleep(0.02)
+                times["ours"].append(microseconds(lambda what=batch: ours.show(what)) / 1e3)  # type: ignore[misc]
+                time.sleep(0.02)
+                times["rebuild"].append(microseconds(lambda count=frame + 1: anew(count)) / 1e3)  # type: ignore[misc]
+            ours.check(everything, title)
+            close("rebuilt")
+            if number >= 0:
+                for name, values in times.items():
+                    found[name].append(sum(values))
+                    found[f"{name}_last"].append(values[-1])
+    return found
+
+
+PARTS = {"planes": planes, "growth": growth, "show": show, "rebuild": rebuild}
+
+
+def main() -> None:
+    """Measure one part and print it."""
+    print(json.dumps(PARTS[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))), flush=True)
+    os._exit(0)  # Java's threads would hold the process
+
+
+if __name__ == "__main__":
+    main()
