@@ -386,6 +386,22 @@ def test_colours_of_channels(colormap: str, display: str, channels: Any, expecte
     assert plan.colormap == expected[0]
 
 
+def test_a_channel_keeps_the_colour_its_first_plane_came_with() -> None:
+    projection = HyperstackProjection()
+    for colormap, channel in (
+        ("magenta", "Cy5"),
+        ("blue", "DAPI"),
+        ("gray", "BF"),
+        ("red", "DAPI"),
+        ("auto", "GFP"),
+    ):
+        place(projection, Context(display=DisplaySpec(colormap=colormap)), channel=channel)
+    (plan,) = projection.layers()
+    assert dict(zip(plan.channels, plan.colormaps, strict=True)) == {
+        ("BF",): "gray", ("Cy5",): "magenta", ("DAPI",): "blue", ("GFP",): "green",
+    }  # fmt: skip
+
+
 def test_colours_without_channels_along_c() -> None:
     auto = DisplaySpec(colormap="auto", dimensions={"channel": "window"})
     assert one_plan(Context(display=auto), {"channel": "GFP"}).colormaps == ("green",)

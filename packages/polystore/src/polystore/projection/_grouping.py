@@ -191,20 +191,23 @@ def channel_colormap(colormap: str, channel: Value | None) -> str:
     return "gray"
 
 
-def channel_colormaps(colormap: str, channels: Sequence[Value | None], *, composite: bool) -> tuple[str, ...]:
-    """The colour map of each channel of a hyperstack, as `channel_colormap` has it.
+def channel_colormaps(
+    given: Sequence[str], channels: Sequence[Value | None], *, composite: bool
+) -> tuple[str, ...]:
+    """The colour map of each channel of a hyperstack, as `channel_colormap` has it for what was given for each.
 
-    Gray means ``"auto"`` for several channels shown at once: their sum would be gray, with no channel to be seen.
-    There ``"auto"`` gives a channel whose name it does not know a colour that no other one has.
+    All gray means ``"auto"`` for several channels shown at once: their sum would be gray, with no channel to be
+    seen. There ``"auto"`` gives a channel whose name it does not know a colour that no other one has.
     """
     several = composite and len(channels) > 1
-    if several and colormap.lower() in _GRAYS:
-        colormap = "auto"
-    found = [channel_colormap(colormap, channel) for channel in channels]
-    if several and colormap == "auto":
+    if several and all(colormap.lower() in _GRAYS for colormap in given):
+        given = ["auto"] * len(channels)
+    found = [channel_colormap(*each) for each in zip(given, channels, strict=True)]
+    if several:
         free = [colour for colour in _CYCLE if colour not in found]
         for at, channel in enumerate(channels):
-            if found[at] == "gray" and free and not (channel and _BRIGHT.search(str(channel))):
+            unknown = given[at] == "auto" and found[at] == "gray"
+            if unknown and free and not (channel and _BRIGHT.search(str(channel))):
                 found[at] = free.pop(0)
     return tuple(found)
 

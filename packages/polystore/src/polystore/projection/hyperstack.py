@@ -15,8 +15,8 @@ The rules, each of them a test:
   All planes of a window have a channel, or none has.
 * **Sizes, dtypes, colour pictures**: as with layers, so mostly windows of their own. Colour pictures and labels are
   not added up in a composite.
-* **Colours.** A colour map by name holds for all channels, ``"auto"`` gives each its own. In a composite of several
-  channels gray is taken for ``"auto"``: the sum of grays would be one gray picture in which no channel is seen.
+* **Colours.** Each channel has the colour map its first plane came with; ``"auto"`` gives each its own. In a composite
+  of several channels that are all gray, gray is taken for ``"auto"``: their sum would be one gray picture.
 * **Runs, producers, images sent again**: as with layers.
 """
 
@@ -106,13 +106,13 @@ class _Family:
 class _Hyperstack(Layer):
     """One hyperstack as it grows."""
 
-    __slots__ = ("along", "colormap", "layout", "started")
+    __slots__ = ("along", "given", "layout", "started")
 
     def __init__(self, group: _Window, plan: HyperstackPlan) -> None:
         super().__init__(group, plan)
         self.layout = group.family.layout
         self.along = tuple(Entries(components) for components in self.layout.along)
-        self.colormap = group.step.spec.colormap
+        self.given: dict[tuple[Value | None, ...], str] = {}  # by channel, the colour map it came with
         self.started = False
 
     def add(self, position: Position) -> bool:
@@ -121,6 +121,7 @@ class _Hyperstack(Layer):
             if value is not None:
                 values.add(value)
         grown = False
+        self.given.setdefault(self.layout.channel(position), self.group.step.spec.colormap)
         for entries, pick in zip(self.along, self.layout.pickers, strict=True):
             grown |= entries.add(pick(position))
         if grown:
@@ -166,7 +167,9 @@ class _Hyperstack(Layer):
         else:
             named = [plan.window.get(Component.CHANNEL)]
         composite = plan.channel_display is ChannelDisplay.COMPOSITE
-        return channel_colormaps(self.colormap, named, composite=composite)
+        first = next(iter(self.given.values()))
+        given = [self.given.get(entry, first) for entry in channels]
+        return channel_colormaps(given, named, composite=composite)
 
 
 class HyperstackProjection(GroupedProjection):
