@@ -279,12 +279,12 @@ def test_steps_inherit_from_the_pipeline_with_a_lazy_configuration(tmp_path: Pat
 
 LUTS = """
 from openhcs_viewers.fiji.engine import EngineSettings, start_engine
-start_engine(EngineSettings.of({}, headless=True, heap=None))
+start_engine(EngineSettings.of({}, headless=True))
 from openhcs_viewers.fiji._java import java
-text = str(java("ij.IJ").openUrlAsString(java("ij.IJ").getClassLoader().getResource("IJ_Props.txt").toString()))
-for line in text.splitlines():
+stream = java("ij.IJ").class_.getResourceAsStream("/IJ_Props.txt")
+for line in str(java("java.lang.String")(stream.readAllBytes())).splitlines():
     if line.startswith("lookup") and "LutLoader(" in line:
-        name = line.partition('"')[2].partition('"')[0]
+        name = line.split('"')[1]
         print(name, java("ij.plugin.LutLoader").getLut(name) is not None, sep=chr(9))
 """
 
