@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -19,10 +19,11 @@ from openhcs_viewers.config import (
     LazyFijiStreamingConfig,
     StreamingConfig,
 )
+from polystore.backends.fiji_stream import DEFAULT_DISPLAY
 from polystore.components import Component
 from polystore.config_sources import effective
 from polystore.errors import ProjectionError, SettingsError
-from polystore.projection.spec import DEFAULT_DIMENSIONS, ChannelDisplay, Dimension, DisplaySpec
+from polystore.projection.spec import ChannelDisplay, Dimension, DisplaySpec
 from zmqruntime.config import Endpoint
 
 CHANNEL, Z, FRAME, WINDOW = Dimension.CHANNEL, Dimension.Z, Dimension.FRAME, Dimension.WINDOW
@@ -62,7 +63,7 @@ def test_defaults_are_the_documented_ones() -> None:
     )
     assert isinstance(config, StreamingConfig)
     assert isinstance(config, FijiDisplayConfig)
-    assert FijiDisplayConfig().display_spec().dimensions == DEFAULT_DIMENSIONS
+    assert FijiDisplayConfig().display_spec() == replace(DEFAULT_DISPLAY, colormap="Grays")
 
 
 def test_every_mode_has_its_row() -> None:
@@ -76,7 +77,7 @@ def test_every_mode_has_its_row() -> None:
 def test_modes_resolve_per_component(mode: str, component: str, expected: Dimension) -> None:
     options: dict[str, Any] = {f"{component}_mode": mode}
     found = FijiDisplayConfig(**options).display_spec().dimensions
-    others = DisplaySpec().dimensions
+    others = DEFAULT_DISPLAY.dimensions
     assert found == {**others, _component(component): expected}
     options[f"{component}_mode"] = FijiDimensionMode(mode)
     assert FijiDisplayConfig(**options).display_spec().dimensions == found
@@ -99,6 +100,7 @@ def test_every_other_setting_reaches_the_display() -> None:
     )
     assert config.display_spec(replace_layers=True) == DisplaySpec(
         colormap="Red/Green",
+        dimensions=DEFAULT_DISPLAY.dimensions,
         variable_size=FijiVariableSizeHandling.PAD_TO_MAX,
         channel_display=ChannelDisplay.GRAYSCALE,
         scale=(0.65, 0.65),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from openhcs_viewers._component_modes import modes_of, settle_modes, with_component_modes
 from openhcs_viewers._streaming_config import StreamingConfig, check_place, place
 from openhcs_viewers.enum_factory import FijiLUT
+from polystore.backends.fiji_stream import DEFAULT_DISPLAY
 from polystore.components import Component
 from polystore.config_sources import section
 from polystore.projection.spec import ChannelDisplay as FijiDisplayMode
@@ -133,7 +134,10 @@ class FijiDisplayConfig:
         return DisplaySpec(
             colormap=self.lut.value if isinstance(self.lut, FijiLUT) else self.lut,
             variable_size=self.variable_size_handling,
-            dimensions={which: dimension_of(which, mode) for which, mode in modes_of(self).items()},
+            dimensions={
+                **DEFAULT_DISPLAY.dimensions,  # of plates and acquisitions, which have modes only where added
+                **{which: dimension_of(which, mode) for which, mode in modes_of(self).items()},
+            },
             channel_display=self.display_mode,
             replace_layers=replace_layers,
             scale=None if self.pixel_size is None else (self.pixel_size, self.pixel_size),

@@ -8,8 +8,9 @@ import pytest
 
 from polystore.backends import STORAGE_BACKENDS
 from polystore.backends._stream import StreamBackend
-from polystore.backends.fiji_stream import FijiStreamingBackend
+from polystore.backends.fiji_stream import DEFAULT_DISPLAY, FijiStreamingBackend
 from polystore.base import StreamingBackend
+from polystore.components import ImageKey
 from polystore.constants import Backend
 from polystore.projection import DisplaySpec
 from zmqruntime.config import Endpoint
@@ -50,6 +51,16 @@ def test_it_goes_to_5556_unless_somebody_says_otherwise() -> None:
     assert backend.endpoint_for(port=5700, config=Config()) == Endpoint(data_port=5700)
     own = FijiStreamingBackend(Endpoint(data_port=5800), config=Config())
     assert own.endpoint_for(config=Config()) == Endpoint(data_port=5800)
+
+
+def test_wells_and_sites_have_windows_and_the_one_plate_is_not_in_their_names() -> None:
+    from polystore.projection import project_hyperstacks
+
+    assert FijiStreamingBackend.default_display is DEFAULT_DISPLAY
+    key = ImageKey.of(plate="P", acquisition=1, well="A01", site=2, channel=1, z=1)
+    (plan,) = project_hyperstacks([(key, (8, 8), "uint16")], DEFAULT_DISPLAY, step_index=2, step_name="blur")
+    assert plan.name == "Step_02_blur_Well_A01_Site_002"
+    assert plan.size == (1, 1, 1)
 
 
 def test_it_travels_to_workers() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from polystore.abc import StreamingBackend
 from polystore.backends._added import split_added
-from polystore.backends._stream_config import SaysWhere, complete, display_spec
+from polystore.backends._stream_config import DEFAULT_SPEC, SaysWhere, complete, display_spec
 from polystore.components import ImageKey
 from polystore.errors import BatchLengthError, UnsupportedArrayError
 from polystore.microscopes import identify, split_suffix
@@ -72,6 +72,7 @@ class StreamBackend(StreamingBackend):
     """
 
     default_port: ClassVar[int] = 5555
+    default_display: ClassVar[DisplaySpec] = DEFAULT_SPEC
 
     def __init__(
         self,
@@ -181,7 +182,7 @@ class StreamBackend(StreamingBackend):
             for parts in zip(data_list, file_paths, each_components, each_kind, each_contrast, strict=True)
         ]
         config = complete(config, self._config)
-        display = display_spec(config)
+        display = self.default_display if config is None else display_spec(config)
         if self._replace_layers and not display.replace_layers:
             display = replace(display, replace_layers=True)
         context = _context(run or self._run or default_run(), step_index, step_name, producer, display)

@@ -13,7 +13,7 @@ from polystore.projection.spec import DisplaySpec
 if TYPE_CHECKING:
     from zmqruntime.config import Endpoint
 
-__all__ = ["SaysHow", "SaysWhere", "complete", "display_spec"]
+__all__ = ["DEFAULT_SPEC", "SaysHow", "SaysWhere", "complete", "display_spec"]
 
 DEFAULT_SPEC = DisplaySpec()
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from polystore.backends._stream import StreamBackend
 from polystore.backends._stream_config import display_spec
+from polystore.components import Component
+from polystore.projection.spec import Dimension, DisplaySpec
 
-__all__ = ["FijiStreamingBackend", "display_spec"]
+__all__ = ["DEFAULT_DISPLAY", "FijiStreamingBackend", "display_spec"]
+
+DEFAULT_DISPLAY = DisplaySpec(
+    dimensions={Component.PLATE: Dimension.FRAME, Component.ACQUISITION: Dimension.FRAME}
+)
+"""What is shown where nobody says how: a window per step, well and field. Plates and acquisitions are frames: mostly
+there is one, whose name then does not stand in that of every window."""
 
 
 class FijiStreamingBackend(StreamBackend):
@@ -15,4 +25,5 @@ class FijiStreamingBackend(StreamBackend):
     """
 
     default_port = 5556
+    default_display: ClassVar[DisplaySpec] = DEFAULT_DISPLAY
     _libraries = ("zmqruntime",)
