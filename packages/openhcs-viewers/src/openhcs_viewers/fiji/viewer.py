@@ -1,15 +1,342 @@
-"""ImageJ windows that show a scene."""
+"""ImageJ windows that show a scene. The main thread does here what changed, at most 20 times a second."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from openhcs_viewers.abc import Viewer
+import jpype
+import numpy as np
+
+from openhcs_viewers._png import write_png
+from openhcs_viewers.abc import Changes, Command, Viewer, ViewerSettings
+from openhcs_viewers.display import check_display
+from openhcs_viewers.errors import ViewerClosedError
+from openhcs_viewers.fiji import _desk
+from openhcs_viewers.fiji._java import java, later, on_edt
+from openhcs_viewers.fiji._luts import lut
+from openhcs_viewers.fiji._pixels import PixelType, new_array
+from openhcs_viewers.fiji._save import save
+from openhcs_viewers.fiji._stack import Hyperstack
+from openhcs_viewers.fiji._window import HyperstackWindow
+from openhcs_viewers.fiji.engine import Engine, EngineSettings, start_engine
+from openhcs_viewers.fiji.store import HeapStore
+from openhcs_viewers.scene import Scene
+from polystore.projection import LayerPlan
+from polystore.projection.hyperstack import HyperstackPlan, HyperstackProjection
 
 __all__ = ["FijiViewer"]
 
+logger = logging.getLogger(__name__)
+
+FRAME = 1 / 20
+"""Seconds between two updates: what arrives meanwhile is shown together."""
+
+HEARTBEAT = 0.25
+"""Seconds between two signs of life."""
+
+PATIENCE = 1.5
+"""Seconds the event thread gets to close the windows; a plugin may hold it for ever."""
+
 
 class FijiViewer(Viewer):
-    """Shows a scene in ImageJ."""
+    """Shows a scene in ImageJ: a window for each hyperstack.
+
+    Windows the user closes stay away until another run makes them anew. The places of windows, the zoom, the display
+    ranges, the tables and the sliders are his from the moment he touches them.
+
+    Parameters
+    ----------
+    scene
+        What to show. Its store is a `HeapStore`, its projection a `HyperstackProjection`.
+    engine
+        The running ImageJ.
+    """
 
     kind: ClassVar[str] = "fiji"
+    end_grace: ClassVar[float] = 4.0
+
+    def __init__(self, scene: Scene, engine: Engine) -> None:
+        super().__init__(scene)
+        self._engine = engine
+        self._windows: dict[str, HyperstackWindow] = {}
+        self._desk = _desk.Desk()
+        self._wake = threading.Event()
+        self._closed = False
+        self._listener: Any = None
+        self._probe: threading.Event | None = None
+
+    @classmethod
+    def create(cls, settings: ViewerSettings) -> Self:
+        """See `Viewer.create`. Starts Java, which is there once per process."""
+        headless = settings.display == "headless"
+        engine = start_engine(EngineSettings.of(settings.options, headless=headless, budget=settings.budget))
+        return cls(Scene(HeapStore(settings.budget), HyperstackProjection()), engine)
+
+    # -- the window
+
+    def open(self, title: str) -> None:
+        """See `Viewer.open`. Takes about a second the first time in a process."""
+        self.title = title
+        if not self._engine.headless:
+            check_display()
+            self._engine.show_window(title)
+        on_edt(lambda: _warm_up(self._engine.headless))
+        self._listener = jpype.JProxy(
+            "ij.ImageListener",
+            dict={
+                "imageOpened": self._on_image,
+                "imageClosed": self._on_image,
+                "imageUpdated": self._on_image,
+            },
+        )
+        java("ij.ImagePlus").addImageListener(self._listener)
+        self.scene.on_wake(self._wake.set)
+
+    def run(self, pump: Callable[[], None], heartbeat: Callable[[], None] | None = None) -> None:
+        """See `Viewer.run`. While ImageJ's event thread does not answer, nothing is pumped and no heart beats."""
+        beat = heartbeat or _nothing
+        pumped = beaten = 0.0
+        try:
+            while not self._closed:
+                woken = self._wake.wait(HEARTBEAT)
+                if self._closed or self._engine.has_quit():
+                    break
+                if not self._answers():
+                    continue
+                if woken:
+                    time.sleep(max(0.0, pumped + FRAME - time.monotonic()))
+                    self._wake.clear()  # before: what arrives from now on needs another
+                    pump()
+                    pumped = time.monotonic()
+                if time.monotonic() - beaten >= HEARTBEAT:
+                    on_edt(self._desk.straighten)
+                    beat()
+                    beaten = time.monotonic()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """See `Viewer.close`; in bounded time, whatever holds ImageJ's event thread."""
+        if self._closed:
+            return
+        self._closed = True
+        self._wake.set()
+        if self._listener is not None:
+            java("ij.ImagePlus").removeImageListener(self._listener)
+        windows, self._windows = self._windows, {}
+        done = threading.Event()
+
+        def close_all() -> None:
+            try:
+                for window in windows.values():
+                    window.close()
+            finally:
+                done.set()
+
+        later(close_all)
+        if not done.wait(PATIENCE):
+            logger.warning("ImageJ's event thread is busy: its windows end with the process")
+        self._engine.close()
+
+    # -- what changed
+
+    def pump(self) -> None:
+        """See `Viewer.pump`: first what the user did, then what arrived."""
+        failed = self._look_around()
+        changes = self.scene.take_changes()
+        if changes:
+            failed.update(self.apply(changes))
+        elif any(window.hyperstack.has_news for window in self._windows.values()):
+            failed.update(self._refresh())
+        for layer_id in failed:
+            self._give_up(layer_id)
+        if changes or failed:
+            self.scene.applied(changes, failed)
+
+    def apply(self, changes: Changes) -> Mapping[str, str]:
+        """See `Viewer.apply`."""
+        failed: dict[str, str] = {}
+        for plan in changes.updated:
+            self._guarded(self._update, plan, failed)
+        for plan in changes.created:
+            self._guarded(self._create, plan, failed)
+        failed.update(self._refresh(changes))
+        for layer_id in failed:
+            self._give_up(layer_id)
+        return failed
+
+    def _refresh(self, changes: Changes | None = None) -> dict[str, str]:
+        """Bring all windows up to date in one task of the event thread."""
+        failed: dict[str, str] = {}
+
+        def task() -> None:
+            for layer_id, window in list(self._windows.items()):
+                if window.is_gone():
+                    continue
+                try:
+                    trouble = window.hyperstack.trouble()
+                    if trouble:
+                        failed[layer_id] = trouble
+                        continue
+                    window.refresh()
+                    if changes is not None:
+                        if layer_id in changes.contrast:
+                            window.set_ranges(changes.contrast[layer_id])
+                        if changes.follow and layer_id == changes.follow_layer:
+                            window.go(changes.follow)
+                except Exception as error:
+                    # The boundary to ImageJ and its plugins: one window must not take the others with it.
+                    logger.exception("the window of %r cannot be brought up to date", window.plan.name)
+                    failed[layer_id] = f"{type(error).__name__}: {error}"
+
+            self._desk.straighten()
+
+        on_edt(task)
+        self._tell_moves()
+        return failed
+
+    def _guarded(self, change: Callable[[Any], None], plan: LayerPlan, failed: dict[str, str]) -> None:
+        try:
+            change(plan)
+        except Exception as error:
+            # The boundary to ImageJ and its plugins: one layer they cannot show must not take the others with it.
+            logger.exception("layer %r cannot be shown", plan.name)
+            failed[plan.layer_id] = f"{type(error).__name__}: {error}"
+
+    def _create(self, plan: LayerPlan) -> None:
+        if not isinstance(plan, HyperstackPlan) or not plan.plane_shape:
+            return  # regions of interest
+        store = self.scene.store
+        assert isinstance(store, HeapStore)
+        try:
+            window = HyperstackWindow(Hyperstack(plan, store, self._wake.set), headless=self._engine.headless)
+        except Exception:
+            store.unwatch(plan.layer_id)
+            raise
+        self._windows[plan.layer_id] = window
+
+        def show() -> None:
+            window.show()
+            if not self._engine.headless:
+                self._desk.add(window)
+
+        on_edt(show)
+        window.has_moved()
+        self.scene.look_at(window.values(), plan.layer_id)
+
+    def _update(self, plan: LayerPlan) -> None:
+        window = self._windows.get(plan.layer_id)
+        if window is None or not isinstance(plan, HyperstackPlan):
+            return
+
+        def grow() -> None:
+            window.grow(plan)
+            self._desk.settle(window)
+
+        on_edt(grow)
+        window.has_moved()
+        self.scene.look_at(window.values(), plan.layer_id)
+
+    def _give_up(self, layer_id: str) -> None:
+        """Leave a window to the user: nothing arrives there any more."""
+        window = self._windows.pop(layer_id, None)
+        if window is not None:
+            window.hyperstack.close()
+            self._desk.remove(window)
+            logger.warning("%r is given up, its window stays as it is", window.plan.name)
+
+    # -- what the user did
+
+    def _look_around(self) -> dict[str, str]:
+        """Notice closed windows, and where the others were moved."""
+        for layer_id, window in list(self._windows.items()):
+            if window.is_gone():
+                del self._windows[layer_id]
+                window.hyperstack.close()
+                self._desk.remove(window)
+                self.scene.layer_deleted(layer_id)
+        self._tell_moves()
+        return {}
+
+    def _tell_moves(self) -> None:
+        for layer_id, window in self._windows.items():
+            if not window.is_gone() and window.has_moved():
+                self.scene.look_at(window.values(), layer_id)
+
+    def _on_image(self, _image: Any) -> None:
+        self._wake.set()
+
+    def _answers(self) -> bool:
+        """Whether ImageJ's event thread does what it is asked."""
+        if self._engine.headless:
+            return True
+        if self._probe is None:
+            self._probe = threading.Event()
+            later(self._probe.set)
+        if not self._probe.wait(HEARTBEAT):
+            return False
+        self._probe = None
+        return True
+
+    # -- what is seen
+
+    def screenshot(self, path: Path | None = None, *, canvas_only: bool = False) -> np.ndarray[Any, Any]:
+        """See `Viewer.screenshot`: every window as it paints itself, at its place."""
+        if self._closed:
+            raise ViewerClosedError("the window is closed: no picture can be taken of it")
+        self._refresh()
+        windows = list(self._windows.values())
+        picture = on_edt(
+            lambda: _desk.picture(windows, canvas_only=canvas_only, headless=self._engine.headless)
+        )
+        if path is not None:
+            write_png(path, picture)
+        return picture
+
+    def state(self) -> dict[str, Any]:
+        """See `Viewer.state`; with what the user sees of each hyperstack."""
+        state = super().state()
+        for described in state["layers"]:
+            window = self._windows.get(described["id"])
+            if window is not None:
+                described.update(on_edt(window.describe))
+        return {**state, "engine": self._engine.description}
+
+    def commands(self) -> Mapping[str, Command]:
+        """See `Viewer.commands`: ``save`` (path, layer)."""
+        return {"save": Command(self._save, trusted=True)}
+
+    def _save(self, params: Mapping[str, Any]) -> list[str]:
+        self._refresh()
+        return save(list(self._windows.values()), params)
+
+
+def _warm_up(headless: bool) -> None:
+    """Show and close a small hyperstack: the first window takes Java three times as long as the second.
+
+    Beyond the edge of the screen; a window manager may put it on the screen for a moment.
+    """
+    stack = java("ij.ImageStack")(8, 8, 4)
+    java("java.util.Arrays").fill(stack.getImageArray(), new_array(PixelType.SHORT, 64))
+    plain = java("ij.ImagePlus")("", stack)
+    plain.setDimensions(2, 2, 1)
+    image = java("ij.CompositeImage")(plain, 1)
+    image.setChannelLut(lut("blue", (0.0, 1.0)), 1)
+    if headless:
+        image.flatten()
+        return
+    window = java("ij.gui.ImageWindow")
+    window.setNextLocation(-4000, -4000)
+    image.show()
+    image.updateAndDraw()
+    image.changes = False
+    image.close()
+
+
+def _nothing() -> None:
+    """Stand in for a heartbeat nobody listens to."""

@@ -1,0 +1,209 @@
+"""How a hyperstack looks: composite or not, lookup tables, display ranges, calibration.
+
+Everything here touches ImageJ's image only. What belongs to the user (his ranges, tables and modes) is told from ours
+by remembering what was set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from openhcs_viewers.fiji._java import java
+from openhcs_viewers.fiji._luts import LABELS, lut, lut_name
+from polystore.components import Value
+from polystore.projection import ChannelDisplay, Limits
+from polystore.projection.hyperstack import HyperstackPlan
+
+__all__ = ["MODES", "Looks", "new_image", "replace_pixels", "shown_indices"]
+
+Entry: TypeAlias = tuple[Value | None, ...]
+"""What a channel is known by: its place changes when others come."""
+
+COMPOSITE, COLOR, GRAYSCALE = 1, 2, 3
+"""`ij.CompositeImage`'s numbers."""
+
+MODES = {
+    ChannelDisplay.COMPOSITE: COMPOSITE,
+    ChannelDisplay.COLOR: COLOR,
+    ChannelDisplay.GRAYSCALE: GRAYSCALE,
+}
+
+MOST_COMPOSITE = 7
+"""Channels shown at once: what ImageJ promises; more are shown one at a time, in their colours."""
+
+LABEL_RANGE = (0.0, 255.0)
+"""One colour for each label up to the number of colours."""
+
+
+def new_image(plan: HyperstackPlan, stack: Any, index: int) -> Any:
+    """Return an image of that stack, at that plane (1-based), looking as planned; not shown."""
+    image = java("ij.ImagePlus")(plan.name, stack)
+    image.setDimensions(*plan.size)
+    if not plan.rgb:
+        # Also with one channel: another one may come, and a plain image cannot become a composite one.
+        image = java("ij.CompositeImage")(image, mode(plan))
+    image.setOpenAsHyperStack(True)
+    calibrate(image, plan)
+    image.setPosition(index)
+    image.changes = False
+    return image
+
+
+def mode(plan: HyperstackPlan) -> int:
+    """The mode a plan asks for, as far as ImageJ can."""
+    if plan.kind == "labels" or len(plan.channels) == 1 or len(plan.channels) > MOST_COMPOSITE:
+        gray = plan.channel_display is ChannelDisplay.GRAYSCALE and plan.kind != "labels"
+        return GRAYSCALE if gray else COLOR
+    return MODES[plan.channel_display]
+
+
+def calibrate(image: Any, plan: HyperstackPlan) -> None:
+    """Tell ImageJ how large pixels, slices and frames are; "pixel" where it is not known."""
+    calibration = java("ij.measure.Calibration")(image)
+    if plan.scale is not None:
+        calibration.pixelHeight, calibration.pixelWidth = plan.scale
+        calibration.setUnit("um")  # becomes the micron sign
+    if plan.z_step is not None:
+        calibration.pixelDepth = plan.z_step
+        calibration.setZUnit("um")
+    if plan.frame_interval is not None:
+        calibration.frameInterval = plan.frame_interval
+        calibration.setTimeUnit("sec")
+    image.setCalibration(calibration)
+
+
+def is_composite(image: Any) -> bool:
+    """Whether its channels are shown at once."""
+    return bool(image.getNChannels() > 1 and image.isComposite() and image.getMode() == COMPOSITE)
+
+
+def shown_indices(image: Any, plan: HyperstackPlan) -> range:
+    """The planes on show (1-based): one, or all channels of it."""
+    current, channels = int(image.getCurrentSlice()), len(plan.channels)
+    if not is_composite(image):
+        return range(current, current + 1)
+    first = current - (current - 1) % channels
+    return range(first, first + channels)
+
+
+def replace_pixels(image: Any, plan: HyperstackPlan, index: int, array: Any) -> None:
+    """Have ImageJ draw from another array where it shows plane `index`; it has processors of its own for that."""
+    if index == image.getCurrentSlice():
+        processor = image.getProcessor()
+        processor.setPixels(array)
+        processor.setSnapshotPixels(None)
+    if is_composite(image):
+        channel = image.getProcessor((index - 1) % len(plan.channels) + 1)
+        if channel is not None:
+            channel.setPixels(array)
+
+
+class Looks:
+    """The lookup tables, display ranges and mode of one image: set until the user chose others.
+
+    Parameters
+    ----------
+    image
+        ImageJ's.
+    """
+
+    def __init__(self, image: Any) -> None:
+        self._image = image
+        self._mode = 0
+        self._ranges: dict[Entry, Limits] = {}
+        self._tables: dict[Entry, str] = {}
+
+    def kept(self, plan: HyperstackPlan) -> dict[Entry, tuple[Any, bool]]:
+        """The table, with its range, of each channel as it is now, and whether it is switched on."""
+        if plan.rgb:
+            return {}
+        tables, active = self._image.getLuts(), self._image.getActiveChannels()
+        return {
+            entry: (tables[at], bool(active[at]) if at < len(active) else True)
+            for at, entry in enumerate(plan.channels)
+        }
+
+    def dress(self, plan: HyperstackPlan, kept: Mapping[Entry, tuple[Any, bool]] | None = None) -> None:
+        """Set everything for a plan: new channels as planned, those that are kept as they were."""
+        if plan.rgb:
+            return
+        image, wanted, kept = self._image, mode(plan), kept or {}
+        if image.getMode() in (self._mode, wanted) or not self._mode:
+            if image.getMode() != wanted:
+                image.setMode(wanted)
+            self._mode = wanted
+        for at, entry in enumerate(plan.channels):
+            table, _ = kept.get(entry, (None, True))
+            if table is None:
+                name = LABELS if plan.kind == "labels" else plan.colormaps[at]
+                table = lut(name, plan.contrasts[at] or first_range(plan))
+                self._tables[entry] = lut_name(name)
+            image.setChannelLut(table, at + 1)
+            if entry not in kept:
+                self._ranges[entry] = self.limits(at)
+        if image.getMode() == COMPOSITE:
+            for at, entry in enumerate(plan.channels[:MOST_COMPOSITE]):
+                image.getActiveChannels()[at] = kept.get(entry, (None, True))[1]
+        for at, limits in enumerate(plan.contrasts):
+            if limits is not None:
+                self.set_range(plan, at, limits)
+        self._show()
+
+    def _show(self) -> None:
+        """Have the processor of the plane on show look as its channel."""
+        image = self._image
+        if image.getMode() == COMPOSITE:
+            table = image.getChannelLut()
+            image.getProcessor().setLut(table)
+        else:
+            image.setMode(image.getMode())  # takes the table up again with the next picture
+
+    def limits(self, at: int) -> Limits:
+        """The display range of a channel (from 0), as it is now."""
+        table = self._image.getChannelLut(at + 1)
+        return float(table.min), float(table.max)
+
+    def set_range(self, plan: HyperstackPlan, at: int, limits: Limits) -> bool:
+        """Show another range of a channel (from 0), unless the user chose one; returns whether it is another."""
+        entry = plan.channels[at]
+        now = self.limits(at)
+        if now != self._ranges.get(entry) or now == limits:
+            return False
+        table = self._image.getChannelLut(at + 1)
+        table.min, table.max = limits
+        self._image.setChannelLut(table, at + 1)
+        self._ranges[entry] = self.limits(at)
+        self._show()
+        return True
+
+    def ranges(self, plan: HyperstackPlan) -> list[Limits]:
+        """The display ranges of all channels, as they are now; none of colour pictures."""
+        return [] if plan.rgb else [self.limits(at) for at in range(len(plan.channels))]
+
+    def tables(self, plan: HyperstackPlan) -> list[str]:
+        """The names of the tables that were set, by channel."""
+        return [] if plan.rgb else [self._tables[entry] for entry in plan.channels]
+
+    def mode(self) -> str:
+        """``"composite"``, ``"color"``, ``"grayscale"``, or ``"rgb"`` of colour pictures."""
+        return str(self._image.getModeAsString()) if self._image.isComposite() else "rgb"
+
+    def widen(self, plan: HyperstackPlan) -> None:
+        """Have the range of labels reach up to the largest one shown; ranges of images are the scene's to know."""
+        if plan.kind != "labels":
+            return
+        processor = self._image.getProcessor()
+        if processor.getBitDepth() == 8:
+            return
+        highest = float(processor.duplicate().getStats().max)
+        at = (int(self._image.getCurrentSlice()) - 1) % len(plan.channels)
+        if highest > self.limits(at)[1]:
+            self.set_range(plan, at, (0.0, highest))
+
+
+def first_range(plan: HyperstackPlan) -> Limits:
+    """A range for planes that are all of one value so far."""
+    if plan.kind == "labels":
+        return LABEL_RANGE
+    return (0.0, 255.0) if plan.dtype == "uint8" else (0.0, 1.0)

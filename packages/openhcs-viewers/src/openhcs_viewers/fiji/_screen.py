@@ -1,0 +1,198 @@
+"""Where windows go on the screen, and pictures of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from openhcs_viewers.fiji._java import java
+
+__all__ = ["Rect", "compose", "flattened", "free_area", "grid", "paint", "tile_sheet", "zoom_level"]
+
+CAPTION = 20
+"""Height of the line with a window's name, where no window manager draws one."""
+
+GAP = 8
+"""Pixels between windows."""
+
+MOST_ZOOM = 4.0
+"""Small pictures are enlarged up to this when there is room: pixels stay pixels."""
+
+MAX_TILES = 12
+"""Windows that get a place of their own; more of them lie over each other, as ImageJ's do."""
+
+BACKGROUND = (58, 58, 64, 255)
+"""Behind the windows of a picture: neither black as images nor gray as ImageJ."""
+
+
+class Rect(NamedTuple):
+    """A part of the screen, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def free_area() -> Rect:
+    """The screen below ImageJ's own window, without the desktop's bars."""
+    bounds = java("java.awt.GraphicsEnvironment").getLocalGraphicsEnvironment().getMaximumWindowBounds()
+    x, y, width, height = int(bounds.x), int(bounds.y), int(bounds.width), int(bounds.height)
+    main = java("ij.IJ").getInstance()
+    if main is not None and main.isVisible():
+        bottom = int(main.getY() + main.getHeight())
+        if bottom - y < height // 3:
+            height -= bottom - y
+            y = bottom
+    return Rect(x, y, width, height)
+
+
+def grid(count: int, area: Rect, size: tuple[int, int], around: tuple[int, int]) -> tuple[int, int]:
+    """Columns and rows in which that many windows show their pictures largest.
+
+    Parameters
+    ----------
+    size
+        Of the pictures: width and height.
+    around
+        What a window needs beside its picture.
+    """
+    best, found = 0.0, (1, 1)
+    for columns in range(1, count + 1):
+        rows = math.ceil(count / columns)
+        tile = tiles(area, columns, rows)[0]
+        zoom = min((tile.width - around[0]) / size[0], (tile.height - around[1]) / size[1])
+        if zoom > best:
+            best, found = zoom, (columns, rows)
+    return found
+
+
+def tiles(area: Rect, columns: int, rows: int) -> list[Rect]:
+    """The places of a grid, row by row; each with room for a name above."""
+    width, height = area.width // columns, area.height // rows
+    return [
+        Rect(
+            area.x + column * width + GAP // 2,
+            area.y + row * height + CAPTION + GAP // 2,
+            width - GAP,
+            height - CAPTION - GAP,
+        )
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+def zoom_level(fit: float) -> float:
+    """The largest of ImageJ's zoom levels at which a picture that fits at `fit` still does."""
+    canvas = java("ij.gui.ImageCanvas")
+    level = MOST_ZOOM
+    while level > fit:
+        lower = float(canvas.getLowerZoomLevel(level))
+        if lower >= level:
+            break
+        level = lower
+    return level
+
+
+# -- pictures
+
+
+def paint(component: Any) -> np.ndarray[Any, Any]:
+    """A component and all in it as it paints itself, whatever lies over it: (y, x, 4) uint8. On the event thread."""
+    size = component.getSize()
+    picture = java("java.awt.image.BufferedImage")(max(1, size.width), max(1, size.height), 1)
+    graphics = picture.createGraphics()
+    try:
+        graphics.setColor(component.getBackground() or java("java.awt.Color").white)
+        graphics.fillRect(0, 0, size.width, size.height)
+        if isinstance(component, java("java.awt.Window")):
+            # Not printAll, which adds a title bar that covers ImageJ's own line of text.
+            component.paint(graphics)
+            component.printComponents(graphics)
+        else:
+            component.printAll(graphics)
+    finally:
+        graphics.dispose()
+    return to_rgba(picture)
+
+
+def flattened(image: Any) -> np.ndarray[Any, Any]:
+    """What an image shows now, with its overlay, one pixel for one."""
+    return to_rgba(image.flatten().getBufferedImage())
+
+
+def to_rgba(picture: Any) -> np.ndarray[Any, Any]:
+    """A ``BufferedImage`` as (y, x, 4) uint8; nothing is transparent."""
+    width, height = picture.getWidth(), picture.getHeight()
+    packed = np.array(picture.getRGB(0, 0, width, height, None, 0, width), np.int32)
+    shades = packed.view(np.uint32).reshape(height, width)
+    found = np.empty((height, width, 4), np.uint8)
+    for at, shift in enumerate((16, 8, 0)):
+        found[..., at] = (shades >> shift) & 0xFF
+    found[..., 3] = 255
+    return found
+
+
+def caption(text: str, width: int) -> np.ndarray[Any, Any]:
+    """A title bar with a name, as a window manager would draw it."""
+    picture = java("java.awt.image.BufferedImage")(max(1, width), CAPTION, 1)
+    graphics = picture.createGraphics()
+    try:
+        color = java("java.awt.Color")
+        hints = java("java.awt.RenderingHints")
+        graphics.setRenderingHint(hints.KEY_TEXT_ANTIALIASING, hints.VALUE_TEXT_ANTIALIAS_ON)
+        graphics.setColor(color(38, 52, 74))
+        graphics.fillRect(0, 0, width, CAPTION)
+        graphics.setColor(color.white)
+        graphics.setFont(java("java.awt.Font")("SansSerif", 1, 12))
+        graphics.drawString(text, 6, CAPTION - 6)
+    finally:
+        graphics.dispose()
+    return to_rgba(picture)
+
+
+def compose(parts: Iterable[tuple[Rect, np.ndarray[Any, Any], str]]) -> np.ndarray[Any, Any]:
+    """One picture of the part of the screen that some windows cover.
+
+    Parameters
+    ----------
+    parts
+        Place, picture and name of each, from the bottom up; a name is written above where there is one.
+    """
+    placed = [(Rect(*where), picture, name, CAPTION if name else 0) for where, picture, name in parts]
+    left = min(where.x for where, *_ in placed)
+    top = min(where.y - above for where, _, _, above in placed)
+    right = max(where.x + picture.shape[1] for where, picture, *_ in placed)
+    bottom = max(where.y + picture.shape[0] for where, picture, *_ in placed)
+    whole = np.empty((bottom - top + 2 * GAP, right - left + 2 * GAP, 4), np.uint8)
+    whole[:] = BACKGROUND
+    for where, picture, name, above in placed:
+        y, x = where.y - top + GAP, where.x - left + GAP
+        height, width = picture.shape[:2]
+        whole[y : y + height, x : x + width] = picture
+        if above:
+            whole[y - above : y, x : x + width] = caption(name, width)
+    return whole
+
+
+def tile_sheet(pictures: Sequence[tuple[np.ndarray[Any, Any], str]]) -> np.ndarray[Any, Any]:
+    """Pictures beside each other in a grid that is about as wide as high; names above where there are any."""
+    if not pictures:
+        empty = np.empty((64, 64, 4), np.uint8)
+        empty[:] = BACKGROUND
+        return empty
+    columns = math.ceil(math.sqrt(len(pictures)))
+    width = max(picture.shape[1] for picture, _ in pictures)
+    height = max(picture.shape[0] for picture, _ in pictures)
+    above = CAPTION if any(name for _, name in pictures) else 0
+    return compose(
+        (
+            Rect(at % columns * (width + GAP), at // columns * (height + GAP + above), width, height),
+            picture,
+            name,
+        )
+        for at, (picture, name) in enumerate(pictures)
+    )

@@ -1,0 +1,210 @@
+"""One hyperstack: ImageJ's image and its stack, filled and grown by reference. No window is needed.
+
+The store's thread only notes what arrived (`Hyperstack.arrived`); it reaches the stack in the window's next update, on
+ImageJ's event thread and under the image's own monitor. Not earlier: whenever the user moves a slider ImageJ writes
+the array it has shown back into the stack, and a plane that was put there meanwhile would be lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jpype
+import numpy as np
+
+from openhcs_viewers.fiji import _display
+from openhcs_viewers.fiji._java import java
+from openhcs_viewers.fiji._pixels import PixelType, new_array, pixel_type
+from openhcs_viewers.fiji.store import HeapPlane, HeapStore
+from polystore.projection import Position
+from polystore.projection.hyperstack import HyperstackPlan
+
+__all__ = ["Hyperstack"]
+
+PROCESSORS = {
+    PixelType.BYTE: "ij.process.ByteProcessor",
+    PixelType.SHORT: "ij.process.ShortProcessor",
+    PixelType.FLOAT: "ij.process.FloatProcessor",
+    PixelType.RGB: "ij.process.ColorProcessor",
+}
+
+
+class Hyperstack:
+    """One layer as an ImageJ image. Made and grown by the GUI thread, filled on the event thread.
+
+    Parameters
+    ----------
+    plan
+        What it holds.
+    store
+        Where its planes are.
+    wake
+        Called on the I/O thread when a plane has arrived.
+
+    Attributes
+    ----------
+    plan
+        As last told.
+    image
+        ImageJ's: a ``CompositeImage``, or a plain ``ImagePlus`` for colour pictures.
+    stack
+        Its ``ImageStack``: one array per plane, empty places share a blank one.
+    """
+
+    def __init__(self, plan: HyperstackPlan, store: HeapStore, wake: Callable[[], None]) -> None:
+        self.plan = plan
+        self.type = pixel_type(np.dtype(plan.dtype), plan.plane_shape, plan.kind)
+        self._store = store
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._late: dict[Position, HeapPlane] = {}
+        self._padded: dict[Position, tuple[Any, Any]] = {}
+        self._spread: set[Position] = set()
+        self._blank = self._new_blank()
+        store.watch(plan.layer_id, self.arrived)
+        self.stack = self._new_stack()
+        self.image = _display.new_image(plan, self.stack, self._first_index())
+
+    # -- the I/O thread
+
+    def arrived(self, position: Position, pixels: Any, type: PixelType, shape: tuple[int, int]) -> None:
+        """Note a plane that is in the store from now on: a reference, whatever its size."""
+        with self._lock:
+            self._late[position] = HeapPlane(pixels, type, shape)
+        self._wake()
+
+    # -- the GUI thread
+
+    def grow(self, plan: HyperstackPlan) -> None:
+        """Take on a larger plan: `stack` gets longer, or is another one with the same planes.
+
+        Costs references. Pixels are touched when planes become larger only, for they have to be laid out anew.
+        """
+        old, self.plan = self.plan, plan
+        if plan.plane_shape != old.plane_shape:
+            self._padded.clear()
+            self._blank = self._new_blank()
+        if (plan.plane_shape, plan.run) == (old.plane_shape, old.run) and _appends(old, plan):
+            self._append(old.size)
+        else:
+            self.stack = self._new_stack()
+
+    def close(self) -> None:
+        """Want no more planes."""
+        self._store.unwatch(self.plan.layer_id)
+        with self._lock:
+            self._late.clear()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether planes wait for `take_in`."""
+        return bool(self._late)
+
+    # -- the event thread
+
+    def take_in(self) -> bool:
+        """Put what arrived into the stack; returns whether any of it is on show and has to be drawn."""
+        if not self._late:
+            return False
+        with jpype.synchronized(self.image):
+            shown = _display.shown_indices(self.image, self.plan)
+            changed = [(index, pixels) for index, pixels in self._put(self.stack) if index in shown]
+            for index, pixels in changed:
+                _display.replace_pixels(self.image, self.plan, index, pixels)
+        return bool(changed)
+
+    def trouble(self) -> str:
+        """Why this image is no longer the hyperstack we made, or nothing: the user may do what he likes with it."""
+        if self.image.getStack() != self.stack or self.stack.getSize() != _planes(self.plan):
+            return "its stack was replaced in ImageJ (cropped, converted or cut)"
+        if tuple(self.image.getDimensions())[2:] != self.plan.size:
+            return "its dimensions were changed in ImageJ"
+        return ""
+
+    # -- inside
+
+    def _put(self, stack: Any) -> list[tuple[int, Any]]:
+        """Put what was noted where it belongs in a stack; returns what went where (from 1)."""
+        with self._lock:
+            late, self._late = self._late, {}
+        images, put = stack.getImageArray(), []
+        for position, plane in late.items():
+            pixels = self._fitted(position, plane)
+            slots = self.plan.slots(position)
+            if len(slots) > 1:
+                self._spread.add(position)
+            for index in slots:
+                images[index - 1] = pixels
+                put.append((index, pixels))
+        return put
+
+    def _note(self, position: Position) -> None:
+        """Note a plane that is in the store; one that arrives at the same time is newer."""
+        held = self._store.plane(self.plan.layer_id, position)
+        if held is not None:
+            with self._lock:
+                self._late.setdefault(position, held)
+
+    def _first_index(self) -> int:
+        positions = self._store.positions(self.plan.layer_id)
+        slots = self.plan.slots(positions[0]) if positions else ()
+        return slots[0] if slots else 1
+
+    def _new_blank(self) -> Any:
+        height, width = self.plan.plane_shape[:2]
+        return new_array(self.type, height * width)
+
+    def _new_stack(self) -> Any:
+        height, width = self.plan.plane_shape[:2]
+        stack = java("ij.ImageStack")(width, height, _planes(self.plan))
+        java("java.util.Arrays").fill(stack.getImageArray(), self._blank)
+        self._label(stack, 0)
+        for position in self._store.positions(self.plan.layer_id):
+            self._note(position)
+        self._put(stack)
+        return stack
+
+    def _append(self, old: tuple[int, int, int]) -> None:
+        begin = old[0] * old[1] * old[2]
+        for _ in range(_planes(self.plan) - begin):
+            self.stack.addSlice("", self._blank)
+        # The labels of the others change with the second frame, which is when there are frames to tell apart.
+        self._label(self.stack, begin if old[2] > 1 else 0)
+        for position in self._spread:  # also shown at the new frames
+            self._note(position)
+
+    def _label(self, stack: Any, begin: int) -> None:
+        labels = [self.plan.label(index + 1) for index in range(begin, _planes(self.plan))]
+        array = jpype.JArray(jpype.JString)(labels)
+        java("java.lang.System").arraycopy(array, 0, stack.getSliceLabels(), begin, len(labels))
+
+    def _fitted(self, position: Position, plane: HeapPlane) -> Any:
+        """The array of a plane as large as all of the stack, smaller ones top left on blank."""
+        wanted = self.plan.plane_shape[:2]
+        if plane.shape == wanted:
+            return plane.pixels
+        source, found = self._padded.get(position, (None, None))
+        if source is None or source != plane.pixels:
+            found = self._pad(plane, (wanted[0], wanted[1]))
+            self._padded[position] = plane.pixels, found
+        return found
+
+    def _pad(self, plane: HeapPlane, shape: tuple[int, int]) -> Any:
+        found = new_array(self.type, shape[0] * shape[1])
+        kind, last = java(PROCESSORS[self.type]), () if self.type is PixelType.RGB else (None,)
+        whole = kind(shape[1], shape[0], found, *last)
+        whole.insert(kind(plane.shape[1], plane.shape[0], plane.pixels, *last), 0, 0)
+        return found
+
+
+def _planes(plan: HyperstackPlan) -> int:
+    channels, slices, frames = plan.size
+    return channels * slices * frames
+
+
+def _appends(old: HyperstackPlan, new: HyperstackPlan) -> bool:
+    """Whether all that is new comes after all that was there: frames at the end."""
+    same = (old.along, old.channels, old.slices) == (new.along, new.channels, new.slices)
+    return same and new.frames[: len(old.frames)] == old.frames

@@ -1,0 +1,298 @@
+"""A hyperstack's window: shown, brought up to date and grown without taking anything of the user's away.
+
+Everything here is called on ImageJ's event thread, or anywhere in a Java without windows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import jpype
+
+from openhcs_viewers.fiji._display import Looks, calibrate, is_composite
+from openhcs_viewers.fiji._java import java
+from openhcs_viewers.fiji._stack import Hyperstack
+from polystore.components import Component, Value
+from polystore.projection import Limits
+from polystore.projection.hyperstack import HyperstackPlan
+
+__all__ = ["HyperstackWindow"]
+
+logger = logging.getLogger(__name__)
+
+
+class HyperstackWindow:
+    """One hyperstack and what is seen of it.
+
+    Parameters
+    ----------
+    hyperstack
+        The stack and its image.
+    headless
+        There are no windows in this Java: everything else is the same.
+
+    Attributes
+    ----------
+    looks
+        Its lookup tables and display ranges.
+    looking
+        The position last told to the scene, with what it depended on.
+    """
+
+    def __init__(self, hyperstack: Hyperstack, *, headless: bool) -> None:
+        self.hyperstack = hyperstack
+        self.headless = headless
+        self.looks = Looks(hyperstack.image)
+        self.looking: tuple[int, bool] | None = None
+        self.looks.dress(hyperstack.plan)
+
+    @property
+    def plan(self) -> HyperstackPlan:
+        """What it shows."""
+        return self.hyperstack.plan
+
+    @property
+    def image(self) -> Any:
+        """ImageJ's."""
+        return self.hyperstack.image
+
+    @property
+    def window(self) -> Any:
+        """ImageJ's window, or None."""
+        return self.image.getWindow()
+
+    def show(self) -> None:
+        """Open the window."""
+        if not self.headless:
+            self.image.show()
+
+    def is_gone(self) -> bool:
+        """Whether the user closed the window."""
+        return not self.headless and self.window is None
+
+    def close(self) -> None:
+        """Close the window without any question."""
+        self.hyperstack.close()
+        window = self.window
+        if window is not None:
+            self.image.changes = False
+            roi = self.image.getRoi()
+            if roi is not None:
+                self.image.deleteRoi()  # ImageJ asks before it lets go of many points
+            window.close()
+
+    # -- bringing up to date
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Take in what arrived, and draw if any of it is on show."""
+        if self.hyperstack.take_in() or force:
+            self.looks.widen(self.plan)
+            self.image.updateAndDraw()
+
+    def set_ranges(self, ranges: Mapping[Value | None, Limits]) -> None:
+        """Show other display ranges of channels, unless the user chose them."""
+        plan = self.hyperstack.plan = self.plan.with_contrast(ranges)
+        known = [(at, limits) for at, limits in enumerate(plan.contrasts) if limits is not None]
+        if not plan.rgb and self._set_all(known):
+            self.image.updateAndDraw()
+
+    def _set_all(self, ranges: list[tuple[int, Limits]]) -> bool:
+        changed = [self.looks.set_range(self.plan, at, limits) for at, limits in ranges]
+        return any(changed)
+
+    def place(self) -> tuple[int, int, int]:
+        """The channel, slice and frame it stands at, from 1."""
+        c, z, t = self.image.convertIndexToPosition(max(1, self.image.getCurrentSlice()))
+        return int(c), int(z), int(t)
+
+    def values(self) -> dict[Component, Value]:
+        """Where the user looks: without the channels where all are shown."""
+        plan = self.plan
+        found = dict(plan.position(*self.place()))
+        if is_composite(self.image):
+            for which in plan.along[0]:
+                found.pop(which, None)
+        return found
+
+    def has_moved(self) -> bool:
+        """Whether the user looks elsewhere than when this was asked last."""
+        now = (int(self.image.getCurrentSlice()), bool(is_composite(self.image)))
+        moved, self.looking = now != self.looking, now
+        return moved
+
+    def go(self, values: Mapping[Component, Value]) -> None:
+        """Move the sliders to values; what is not named stays."""
+        place = self.plan.nearest({**self.plan.position(*self.place()), **values})
+        if place != self.place():
+            self.image.setPosition(*place)
+
+    def title(self) -> str:
+        """Its name, and what the plane on show is."""
+        label = self.image.getStack().getSliceLabel(max(1, self.image.getCurrentSlice()))
+        return f"{self.image.getTitle()}   {label}" if label else str(self.image.getTitle())
+
+    def describe(self) -> dict[str, Any]:
+        """What is seen of it, as plain values."""
+        image, frame, plan = self.image, self.window, self.plan
+        calibration = image.getCalibration()
+        place = self.place()
+        found: dict[str, Any] = {
+            "title": str(image.getTitle()),
+            "size": dict(zip(("channels", "slices", "frames"), plan.size, strict=True)),
+            "place": dict(zip(("channel", "slice", "frame"), place, strict=True)),
+            "position": {which.value: value for which, value in plan.position(*place).items()},
+            "visible": frame is not None and bool(frame.isVisible()),
+            "luts": self.looks.tables(plan),
+            "ranges": self.looks.ranges(plan),
+            "mode": self.looks.mode(),
+            "calibration": {
+                "pixel_width": float(calibration.pixelWidth),
+                "pixel_height": float(calibration.pixelHeight),
+                "pixel_depth": float(calibration.pixelDepth),
+                "unit": str(calibration.getUnit()),
+                "frame_interval": float(calibration.frameInterval),
+                "time_unit": str(calibration.getTimeUnit()),
+            },
+            "window": None,
+        }
+        if frame is not None:
+            canvas = frame.getCanvas()
+            found["window"] = {
+                "x": int(frame.getX()),
+                "y": int(frame.getY()),
+                "width": int(frame.getWidth()),
+                "height": int(frame.getHeight()),
+                "zoom": float(canvas.getMagnification()),
+            }
+        return found
+
+    # -- growing
+
+    def grow(self, plan: HyperstackPlan) -> None:
+        """Take on a larger plan; the user keeps his place, which is a value, and everything else that is his."""
+        image, old = self.image, self.plan
+        where = old.position(*self.place())
+        larger, kept = plan.plane_shape != old.plane_shape, self.looks.kept(old)
+        self.hyperstack.grow(plan)
+        place = plan.nearest(where)
+        with self._kept(larger):
+            if not self._stretch(plan, place, larger):
+                image.setStack(self.hyperstack.stack, *plan.size)
+                image.setOpenAsHyperStack(True)
+            self.looks.dress(plan, kept)
+            calibrate(image, plan)
+            if place != self.place():
+                image.setPosition(*place)
+        self.looking = None
+        image.updateAndDraw()
+
+    def _stretch(self, plan: HyperstackPlan, place: tuple[int, int, int], larger: bool) -> bool:
+        """Have ImageJ's own window take on the new dimensions in place; False where it cannot.
+
+        ImageJ would replace the window whenever a slider gets longer: it jumps, blinks and loses the mouse that drags
+        its slider. All it needs is to know the new numbers already when the stack comes.
+        """
+        window, access = self.window, _access()
+        if window is None or access is None or larger or not isinstance(window, java("ij.gui.StackWindow")):
+            return False
+        image = self.image
+        old = tuple(int(one) for one in image.getDimensions())[2:]
+        several = [[count > 1 for count in size] for size in (old, plan.size)]
+        if several[0] != several[1]:
+            return False
+        index = ((place[2] - 1) * plan.size[1] + place[1] - 1) * plan.size[0] + place[0]
+        with jpype.synchronized(window), jpype.synchronized(image):
+            access.tell(window, plan.size, place)
+            access.go(image, index, place)
+            image.setStack(self.hyperstack.stack, *plan.size)
+            if not window.isHyperStack():  # with one slider, which counts all planes
+                access.tell(window, (1, sum(plan.size) - 2, 1), (1, index, 1))
+        access.lengthen(window)
+        return True
+
+    @contextmanager
+    def _kept(self, larger: bool) -> Iterator[None]:
+        """Keep what the user made of the window, which ImageJ may replace meanwhile."""
+        image, before = self.image, self.window
+        if before is None:
+            yield
+            return
+        canvas = before.getCanvas()
+        zoom, seen, size = canvas.getMagnification(), canvas.getSrcRect(), canvas.getSize()
+        where, roi, overlay = (
+            before.getLocation(),
+            image.getRoi(),
+            image.getOverlay(),
+        )
+        changes = image.changes
+        yield
+        image.changes = changes
+        window = image.getWindow()
+        if overlay is not None and image.getOverlay() is None:
+            image.setOverlay(overlay)
+        if roi is not None and image.getRoi() is None:
+            image.setRoi(roi)
+        if window is None or window == before or larger:
+            return
+        canvas = window.getCanvas()
+        canvas.setSize(size.width, size.height)
+        canvas.setSourceRect(seen)
+        canvas.setMagnification(zoom)  # the last one: the others change it
+        window.pack()
+        window.setLocation(where)
+
+
+class _Access:
+    """The numbers a `StackWindow` and its image keep for themselves."""
+
+    def __init__(self) -> None:
+        window, image = java("ij.gui.StackWindow"), java("ij.ImagePlus")
+        names = ("nChannels", "nSlices", "nFrames", "c", "z", "t", "slice")
+        self._numbers = {name: _field(window, name) for name in names}
+        self._sliders = tuple(_field(window, name) for name in ("cSelector", "zSelector", "tSelector"))
+        self._current = _field(image, "currentSlice")
+
+    def tell(self, window: Any, size: tuple[int, int, int], place: tuple[int, int, int]) -> None:
+        """Tell a window its dimensions and its place."""
+        names = ("nChannels", "nSlices", "nFrames", "c", "z", "t", "slice")
+        for name, value in zip(names, (*size, *place, 0), strict=True):
+            self._numbers[name].setInt(window, value)
+
+    def go(self, image: Any, index: int, place: tuple[int, int, int]) -> None:
+        """Tell an image its place."""
+        self._current.setInt(image, index)
+        image.updatePosition(*place)
+
+    def lengthen(self, window: Any) -> None:
+        """Make a window's sliders as long as its dimensions, standing at its place."""
+        for slider, count, at in zip(self._sliders, ("nChannels", "nSlices", "nFrames"), "czt", strict=True):
+            found = slider.get(window)
+            if found is None:
+                continue
+            longest, value = self._numbers[count].getInt(window), self._numbers[at].getInt(window)
+            if found.getMaximum() != longest + 1:
+                found.setMaximum(longest + 1)
+                found.setBlockIncrement(max(1, longest // 10))
+            if found.getValue() != value:
+                found.setValue(value)
+
+
+@lru_cache(maxsize=1)
+def _access() -> _Access | None:
+    try:
+        return _Access()
+    except (java("java.lang.NoSuchFieldException"), java("java.lang.RuntimeException")) as error:
+        logger.warning(
+            "this ImageJ keeps its numbers elsewhere: windows are replaced when they grow (%s)", error
+        )
+        return None
+
+
+def _field(owner: Any, name: str) -> Any:
+    field = owner.class_.getDeclaredField(name)
+    field.setAccessible(True)
+    return field
