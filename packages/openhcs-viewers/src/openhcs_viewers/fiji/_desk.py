@@ -125,18 +125,22 @@ def picture(
 ) -> np.ndarray[Any, Any]:
     """What is on the screen: ImageJ's windows, or the images alone. Without windows the images with their names."""
     if headless:
-        named = [(_screen.flattened(one.image), "" if canvas_only else one.title()) for one in windows]
-        return _screen.tile_sheet(named)
+        return _screen.tile_sheet(
+            [
+                (_screen.flattened(one.image), "" if canvas_only else str(one.image.getTitle()), one.label())
+                for one in windows
+            ]
+        )
     shown = [one for one in windows if not one.is_gone()]
     if canvas_only:
-        return _screen.tile_sheet([(_screen.paint(one.window.getCanvas()), "") for one in shown])
-    names = {one.window: one.title() for one in shown}
+        return _screen.tile_sheet([(_screen.paint(one.window.getCanvas()), "", "") for one in shown])
+    labels = {one.window: one.label() for one in shown}
     parts = []
     for frame in java("java.awt.Window").getWindows():
         if frame.isShowing() and frame.getWidth() > 1:
             where = frame.getLocationOnScreen()
             at = Rect(int(where.x), int(where.y), int(frame.getWidth()), int(frame.getHeight()))
             title = getattr(frame, "getTitle", None)
-            name = names.get(frame) or (str(title() or "") if title is not None else "")
-            parts.append((at, _screen.paint(frame), name))
+            name = "" if title is None else str(title() or "")
+            parts.append((at, _screen.paint(frame), name, labels.get(frame, "")))
     return _screen.compose(parts) if parts else _screen.tile_sheet([])

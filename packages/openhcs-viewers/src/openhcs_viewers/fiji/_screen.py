@@ -15,7 +15,7 @@ __all__ = ["Rect", "compose", "flattened", "free_area", "grid", "paint", "tile_s
 CAPTION = 20
 """Height of the line with a window's name, where no window manager draws one."""
 
-GAP = 8
+GAP = 4
 """Pixels between windows."""
 
 MOST_ZOOM = 4.0
@@ -112,11 +112,26 @@ def paint(component: Any) -> np.ndarray[Any, Any]:
             # Not printAll, which adds a title bar that covers ImageJ's own line of text.
             component.paint(graphics)
             component.printComponents(graphics)
+            _paint_menus(component, graphics)
         else:
             component.printAll(graphics)
     finally:
         graphics.dispose()
     return to_rgba(picture)
+
+
+def _paint_menus(window: Any, graphics: Any) -> None:
+    """Write the names of a window's menus where they are: Java leaves that line blank."""
+    bar = window.getMenuBar() if isinstance(window, java("java.awt.Frame")) else None
+    if bar is None:
+        return
+    graphics.setColor(java("java.awt.Color").black)
+    graphics.setFont(java("java.awt.Font")("SansSerif", 0, 12))
+    x, metrics = 8, graphics.getFontMetrics()
+    for at in range(bar.getMenuCount()):
+        label = bar.getMenu(at).getLabel()
+        graphics.drawString(label, x, metrics.getAscent() + 4)
+        x += metrics.stringWidth(label) + 16
 
 
 def flattened(image: Any) -> np.ndarray[Any, Any]:
@@ -136,63 +151,72 @@ def to_rgba(picture: Any) -> np.ndarray[Any, Any]:
     return found
 
 
-def caption(text: str, width: int) -> np.ndarray[Any, Any]:
-    """A title bar with a name, as a window manager would draw it."""
+def caption(name: str, label: str, width: int) -> np.ndarray[Any, Any]:
+    """A title bar, as a window manager would draw it: a name and, where there is room, what is seen."""
     picture = java("java.awt.image.BufferedImage")(max(1, width), CAPTION, 1)
     graphics = picture.createGraphics()
     try:
-        color = java("java.awt.Color")
+        color, font = java("java.awt.Color"), java("java.awt.Font")
         hints = java("java.awt.RenderingHints")
         graphics.setRenderingHint(hints.KEY_TEXT_ANTIALIASING, hints.VALUE_TEXT_ANTIALIAS_ON)
         graphics.setColor(color(38, 52, 74))
         graphics.fillRect(0, 0, width, CAPTION)
         graphics.setColor(color.white)
-        graphics.setFont(java("java.awt.Font")("SansSerif", 1, 12))
+        graphics.setFont(font("SansSerif", font.BOLD, 12))
+        for text in (f"{name}   {label}" if label else name, name):
+            if graphics.getFontMetrics().stringWidth(text) <= width - 12:
+                break
+        else:
+            graphics.setFont(font("SansSerif", font.PLAIN, 10))
+            # The end of a name tells windows apart: the well, the site.
+            while len(text) > 2 and graphics.getFontMetrics().stringWidth(text) > width - 12:
+                text = "\u2026" + text.lstrip("\u2026")[1:]
         graphics.drawString(text, 6, CAPTION - 6)
     finally:
         graphics.dispose()
     return to_rgba(picture)
 
 
-def compose(parts: Iterable[tuple[Rect, np.ndarray[Any, Any], str]]) -> np.ndarray[Any, Any]:
+def compose(parts: Iterable[tuple[Rect, np.ndarray[Any, Any], str, str]]) -> np.ndarray[Any, Any]:
     """One picture of the part of the screen that some windows cover.
 
     Parameters
     ----------
     parts
-        Place, picture and name of each, from the bottom up; a name is written above where there is one.
+        Place, picture, name and label of each, from the bottom up; a name is written above where there is one.
     """
-    placed = [(Rect(*where), picture, name, CAPTION if name else 0) for where, picture, name in parts]
+    placed = list(parts)
     left = min(where.x for where, *_ in placed)
-    top = min(where.y - above for where, _, _, above in placed)
+    top = min(where.y - (CAPTION if name else 0) for where, _, name, _ in placed)
     right = max(where.x + picture.shape[1] for where, picture, *_ in placed)
     bottom = max(where.y + picture.shape[0] for where, picture, *_ in placed)
     whole = np.empty((bottom - top + 2 * GAP, right - left + 2 * GAP, 4), np.uint8)
     whole[:] = BACKGROUND
-    for where, picture, name, above in placed:
+    for where, picture, name, label in placed:
         y, x = where.y - top + GAP, where.x - left + GAP
         height, width = picture.shape[:2]
         whole[y : y + height, x : x + width] = picture
-        if above:
-            whole[y - above : y, x : x + width] = caption(name, width)
+        if name:
+            whole[y - CAPTION : y, x : x + width] = caption(name, label, width)
     return whole
 
 
-def tile_sheet(pictures: Sequence[tuple[np.ndarray[Any, Any], str]]) -> np.ndarray[Any, Any]:
+def tile_sheet(pictures: Sequence[tuple[np.ndarray[Any, Any], str, str]]) -> np.ndarray[Any, Any]:
     """Pictures beside each other in a grid that is about as wide as high; names above where there are any."""
     if not pictures:
         empty = np.empty((64, 64, 4), np.uint8)
         empty[:] = BACKGROUND
         return empty
     columns = math.ceil(math.sqrt(len(pictures)))
-    width = max(picture.shape[1] for picture, _ in pictures)
-    height = max(picture.shape[0] for picture, _ in pictures)
-    above = CAPTION if any(name for _, name in pictures) else 0
+    width = max(picture.shape[1] for picture, *_ in pictures)
+    height = max(picture.shape[0] for picture, *_ in pictures)
+    above = CAPTION if any(name for _, name, _ in pictures) else 0
     return compose(
         (
             Rect(at % columns * (width + GAP), at // columns * (height + GAP + above), width, height),
             picture,
             name,
+            label,
         )
-        for at, (picture, name) in enumerate(pictures)
+        for at, (picture, name, label) in enumerate(pictures)
     )

@@ -130,10 +130,11 @@ class HyperstackWindow:
         if place != self.place():
             self.image.setPosition(*place)
 
-    def title(self) -> str:
-        """Its name, and what the plane on show is."""
-        label = self.image.getStack().getSliceLabel(max(1, self.image.getCurrentSlice()))
-        return f"{self.image.getTitle()}   {label}" if label else str(self.image.getTitle())
+    def label(self) -> str:
+        """What the plane on show is: its label, without the channel where all are shown."""
+        plan, composite = self.plan, is_composite(self.image)
+        label = str(self.image.getStack().getSliceLabel(max(1, self.image.getCurrentSlice())) or "")
+        return label.partition("; ")[2] if composite and plan.along[0] else label
 
     def describe(self) -> dict[str, Any]:
         """What is seen of it, as plain values."""

@@ -55,14 +55,17 @@ class FijiViewer(Viewer):
         What to show. Its store is a `HeapStore`, its projection a `HyperstackProjection`.
     engine
         The running ImageJ.
+    own
+        It ends with this viewer.
     """
 
     kind: ClassVar[str] = "fiji"
     end_grace: ClassVar[float] = 4.0
 
-    def __init__(self, scene: Scene, engine: Engine) -> None:
+    def __init__(self, scene: Scene, engine: Engine, *, own: bool = False) -> None:
         super().__init__(scene)
         self._engine = engine
+        self._own = own
         self._windows: dict[str, HyperstackWindow] = {}
         self._desk = _desk.Desk()
         self._wake = threading.Event()
@@ -75,7 +78,7 @@ class FijiViewer(Viewer):
         """See `Viewer.create`. Starts Java, which is there once per process."""
         headless = settings.display == "headless"
         engine = start_engine(EngineSettings.of(settings.options, headless=headless, budget=settings.budget))
-        return cls(Scene(HeapStore(settings.budget), HyperstackProjection()), engine)
+        return cls(Scene(HeapStore(settings.budget), HyperstackProjection()), engine, own=True)
 
     # -- the window
 
@@ -141,7 +144,8 @@ class FijiViewer(Viewer):
         later(close_all)
         if not done.wait(PATIENCE):
             logger.warning("ImageJ's event thread is busy: its windows end with the process")
-        self._engine.close()
+        if self._own:
+            self._engine.close()
 
     # -- what changed
 
@@ -225,7 +229,11 @@ class FijiViewer(Viewer):
             if not self._engine.headless:
                 self._desk.add(window)
 
-        on_edt(show)
+        try:
+            on_edt(show)
+        except Exception:
+            later(window.close)
+            raise
         window.has_moved()
         self.scene.look_at(window.values(), plan.layer_id)
 
@@ -235,8 +243,9 @@ class FijiViewer(Viewer):
             return
 
         def grow() -> None:
-            window.grow(plan)
-            self._desk.settle(window)
+            if not window.is_gone():  # or the user closed it right now
+                window.grow(plan)
+                self._desk.settle(window)
 
         on_edt(grow)
         window.has_moved()
