@@ -29,7 +29,8 @@ class FijiEngineConfig:
     fiji_jar : str
         An ``ij.jar`` to use in place of the one of Maven Central (``OPENHCS_FIJI_JAR``).
     fiji_heap : int
-        Megabytes of Java's heap; 0: what the viewer's budget needs (``OPENHCS_FIJI_HEAP``).
+        Megabytes of Java's heap at least, for plugins that need more than the viewer's budget brings
+        (``OPENHCS_FIJI_HEAP``).
 
     Raises
     ------
@@ -45,6 +46,4 @@ class FijiEngineConfig:
 
     def __post_init__(self) -> None:
         if self.fiji_heap < 0:
-            raise ValueError(
-                f"fiji_heap={self.fiji_heap}: a number of megabytes, or 0 for what the budget needs"
-            )
+            raise ValueError(f"fiji_heap={self.fiji_heap}: a number of megabytes, 0 or more")

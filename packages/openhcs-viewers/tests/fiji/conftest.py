@@ -9,7 +9,7 @@ import pytest
 from openhcs_viewers.display import VirtualDisplay
 from openhcs_viewers.fiji.engine import Engine, EngineSettings, start_engine
 
-HEAP = 768 * 1024 * 1024
+HEAP = 512 * 1024 * 1024
 """Bytes: enough for the planes of all tests, little enough for the machine they run on."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from openhcs_viewers.errors import ImageJError
 from openhcs_viewers.fiji_engine_config import PINNED_IJ
 
-__all__ = ["cached_jars", "fetch", "resolve"]
+__all__ = ["cache_folder", "cached_jars", "fetch", "resolve"]
 
 logger = logging.getLogger(__name__)
 
