@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polystore.config_sources import section
+from polystore.errors import SettingsError
 
 __all__ = ["PINNED_IJ", "FijiEngineConfig"]
 
@@ -34,7 +35,7 @@ class FijiEngineConfig:
 
     Raises
     ------
-    ValueError
+    SettingsError
         The heap is negative.
     """
 
@@ -46,4 +47,4 @@ class FijiEngineConfig:
 
     def __post_init__(self) -> None:
         if self.fiji_heap < 0:
-            raise ValueError(f"fiji_heap={self.fiji_heap}: a number of megabytes, 0 or more")
+            raise SettingsError(f"fiji_heap={self.fiji_heap}: a number of megabytes, 0 or more")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import pytest
+
+from openhcs_viewers.errors import ImageJError, JavaError
+from openhcs_viewers.fiji._boot import java_options
 from openhcs_viewers.fiji._java import java
-from openhcs_viewers.fiji.engine import Engine
+from openhcs_viewers.fiji._java_home import find_java
+from openhcs_viewers.fiji.engine import Engine, EngineSettings, start_engine
+from openhcs_viewers.store import default_budget
+
+Run = Callable[..., CompletedProcess[str]]
 
 
 def test_it_is_the_pinned_imagej_with_a_window(engine: Engine, java_home_folder: Path) -> None:
@@ -15,3 +26,138 @@ def test_it_is_the_pinned_imagej_with_a_window(engine: Engine, java_home_folder:
     assert str(frame.getTitle()) == "test window"
     assert frame.isVisible()
     assert str(java("ij.Prefs").getPrefsDir()).startswith(str(java_home_folder))
+
+
+def test_a_quit_imagej_leaves_python_alive_and_a_filter_does_not_hold_it(process: Run) -> None:
+    """The pool of a threaded filter holds a Java that is joined for more than 80 s."""
+    begin = time.monotonic()
+    done = process("""
+        engine = start()
+        engine.show_window()
+        image = java("ij.IJ").createImage("a", "16-bit ramp", 256, 256, 4)
+        image.show()
+        java("ij.IJ").run(image, "Gaussian Blur...", "sigma=2 stack")
+        assert any(str(thread.getName()).startswith("pool-") for thread in java("java.lang.Thread").getAllStackTraces())
+        image.changes = False
+        java("ij.IJ").getInstance().quit()
+        while not engine.has_quit():
+            time.sleep(0.02)
+        print("quit")
+        sys.exit(3)
+    """)
+    assert (done.returncode, done.stdout) == (3, "quit\n"), done.stderr
+    assert time.monotonic() - begin < 30
+
+
+def test_signals_stay_pythons(process: Run) -> None:
+    done = process("""
+        import os, signal
+        signal.signal(signal.SIGTERM, lambda *_: (print("told"), sys.exit(5)))
+        start(headless=True)  # would take the signal over, and end the process by itself
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    """)
+    assert (done.returncode, done.stdout) == (5, "told\n"), done.stderr
+
+
+def test_preferences_are_written_when_it_closes(process: Run, tmp_path: Path) -> None:
+    program = """
+        engine = start(**OPTIONS)
+        engine.show_window()
+        java("ij.Prefs").set("openhcs.test", "kept")
+        engine.close()
+    """
+    for options, written in (({"headless": True}, False), ({}, True)):
+        done = process(program.replace("OPTIONS", repr(options)), JAVA_TOOL_OPTIONS=f"-Duser.home={tmp_path}")
+        assert done.returncode == 0, done.stderr
+        # A headless ImageJ never read them: it would write its defaults over the user's.
+        assert (tmp_path / ".imagej" / "IJ_Prefs.txt").exists() is written
+
+
+def test_without_a_display_java_is_not_even_started(process: Run) -> None:
+    done = process("start_engine(EngineSettings())")
+    assert "DisplayError: there is no display" in done.stderr
+    assert "Picked up JAVA_TOOL_OPTIONS" not in done.stderr.splitlines()[-1]
+
+
+def test_a_java_that_sees_no_display_is_told(process: Run) -> None:
+    done = process("start()", JAVA_TOOL_OPTIONS="-Djava.awt.headless=true")
+    assert "DisplayError: Java found no display (DISPLAY=':" in done.stderr
+
+
+def test_there_is_one_engine_in_a_process(engine: Engine) -> None:
+    assert start_engine(EngineSettings()) is engine
+    with pytest.raises(ImageJError, match="already"):
+        start_engine(EngineSettings(headless=True))
+
+
+# --- Java itself --------------------------------------------------------------------------------------------
+
+
+def fake_java(home: Path, version: str, *, windows: bool = True) -> Path:
+    (home / "bin").mkdir(parents=True)
+    (home / "lib").mkdir()
+    if windows:
+        (home / "lib" / "libawt_xawt.so").touch()
+    program = home / "bin" / "java"
+    program.write_text(
+        f"#!/bin/sh\necho '    java.home = {home}' >&2\necho '    java.version = {version}' >&2\n"
+    )
+    program.chmod(0o755)
+    return home
+
+
+def test_the_java_of_java_home_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = fake_java(tmp_path / "jdk", "21.0.2")
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    assert (find_java(windows=True).major, find_java().home) == (21, home)
+
+
+@pytest.mark.parametrize(
+    ("version", "windows", "text"),
+    [
+        (
+            "1.8.0_292",
+            True,
+            "is Java 1.8.0_292; .* need Java 11 or newer: run 'apt-get .* default-jre' as root",
+        ),
+        ("10.0.2", True, "need Java 11 or newer"),
+        ("26-ea", True, "no released version"),
+        ("17.0.2", False, "cannot open windows.*default-jre'.*display='headless'"),
+    ],
+)
+def test_a_java_that_will_not_do_comes_with_the_command_that_helps(
+    version: str, windows: bool, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "jdk", version, windows=windows)))
+    with pytest.raises(JavaError, match=text):
+        find_java(windows=True)
+
+
+def test_no_java_and_a_java_home_that_points_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "gone"))
+    with pytest.raises(JavaError, match="JAVA_HOME='.*gone' points nowhere"):
+        find_java()
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(JavaError, match="there is no Java .*apt-get"):
+        find_java()
+
+
+def test_something_called_java_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = fake_java(tmp_path / "jdk", "17")
+    (home / "bin" / "java").write_text("#!/bin/sh\necho out of order >&2\nexit 1\n")
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    with pytest.raises(JavaError, match="no Java that works .out of order."):
+        find_java()
+
+
+def test_the_heap_has_room_for_the_planes() -> None:
+    def heap(**settings: int) -> int:
+        (option,) = [one for one in java_options(EngineSettings(**settings)) if one.startswith("-Xmx")]
+        return int(option.removeprefix("-Xmx").removesuffix("m"))
+
+    assert heap(heap=8 << 30) == 10 * 1024
+    assert heap(heap=64 << 20) == 64 + 512
+    assert heap(heap=64 << 20, least=4 << 30) == 4096
+    assert heap() >= default_budget() >> 20
