@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -84,12 +85,30 @@ def timed(session: nox.Session) -> Iterator[None]:
 
 
 def is_there(proof: dict[str, Any]) -> bool:
-    """Return whether a program, a shared library or a file of the system is there."""
+    """Return whether a program, a Java, a shared library or a file of the system is there."""
     if "command" in proof:
         return shutil.which(proof["command"]) is not None
+    if "java" in proof:
+        return has_java(proof["java"])
     if "file" in proof:
         return any(list(Path("/").glob(pattern.lstrip("/"))) for pattern in proof["file"])
     return proof["library"] in known_libraries()
+
+
+def has_java(oldest: int) -> bool:
+    """Return whether the Java of JAVA_HOME, else of PATH, is new enough and can open windows."""
+    home = os.environ.get("JAVA_HOME")
+    program = shutil.which(Path(home, "bin", "java") if home else "java")
+    if program is None:
+        return False
+    said = subprocess.run(
+        [program, "-XshowSettings:properties", "-version"], capture_output=True, text=True, check=False
+    ).stderr
+    version = re.search(r"^ *java\.version = (?:1\.)?(\d+)", said, re.MULTILINE)
+    folder = re.search(r"^ *java\.home = (.+)$", said, re.MULTILINE)
+    if version is None or folder is None or int(version[1]) < oldest:
+        return False
+    return any(Path(folder[1].strip(), "lib").rglob("libawt_xawt.so"))
 
 
 @cache
@@ -156,6 +175,14 @@ def needs_of(kinds: list[str]) -> list[str]:
     return [need for need, entry in needs.items() if set(kinds) & set(entry["viewers"])]
 
 
+def fetch_imagej(session: nox.Session) -> None:
+    """Fetch the pinned ImageJ before it is needed; what is missing beside it is told by whatever needs it."""
+    said = session.run("openhcs-viewers", "doctor", "fiji", "--install", success_codes=[0, 1], silent=True)
+    for line in str(said).splitlines():
+        if "net.imagej:ij" in line and "taken" not in line:
+            session.log(line)
+
+
 # --- sessions -----------------------------------------------------------------------------------------------
 
 
@@ -168,6 +195,8 @@ def demo(session: nox.Session) -> None:
     with timed(session):
         ensure(session, *needs_of(kinds))
         session.install(*tree("zmqruntime", "polystore", f"openhcs-viewers[{extras}]"))
+        if "fiji" in kinds:
+            fetch_imagej(session)
     session.run("openhcs-viewers", "demo", *session.posargs)
 
 
@@ -183,9 +212,11 @@ def tests(session: nox.Session, package: str) -> None:
         session.skip(f"none of the given files is in {folder}")
     with timed(session):
         if package in ("openhcs-viewers", "integration"):
-            ensure(session, "display")
+            ensure(session, *needs_of(["fiji", "napari"]), "jdk")
         test_group = group("integration") if package == "integration" else group("test", package)
         session.install(*tree(*TREE[package]), *test_group)
+        if package in ("openhcs-viewers", "integration"):
+            fetch_imagej(session)
     report = REPORTS / f"{package}.xml"
     report.unlink(missing_ok=True)
     # An expression that matches nothing in this package is no failure; a whole suite without a test is.
@@ -229,10 +260,11 @@ def imports(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- [GROUP ...] [--out DIR] [--peers]``; peers get environments of their own."""
     with timed(session):
-        ensure(session, "display")
+        ensure(session, *needs_of(["fiji", "napari"]))
         session.install(
             *tree("zmqruntime", "polystore[all]", "openhcs-viewers[demo,fiji,napari]"), *group("bench")
         )
+        fetch_imagej(session)
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -146,7 +146,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert run(capsys, "doctor", "recording")["healthy"]
     assert main(["doctor", "recording"]) == 0
     assert "everything needed is there" in capsys.readouterr().out
-    monkeypatch.setattr("openhcs_viewers.doctor._version", lambda name: None)
+    monkeypatch.setattr("openhcs_viewers._findings.version_of", lambda name: None)
     assert main(["doctor", "recording"]) == 1
 
 

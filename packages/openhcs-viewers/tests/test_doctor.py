@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from openhcs_viewers import doctor, system
+from openhcs_viewers import _findings, system
 from openhcs_viewers._findings import Finding
-from openhcs_viewers.doctor import examine, qt_pair
+from openhcs_viewers.doctor import examine
 from openhcs_viewers.errors import ViewerNotFoundError
+from openhcs_viewers.napari.doctor import QT_BINDINGS, qt_pair
 from polystore.payload import shm
 
 
@@ -55,7 +56,7 @@ def test_it_imports_no_qt_and_no_viewer() -> None:
 
 def test_a_missing_package_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        doctor, "_version", lambda name: None if name in ("napari", *doctor.QT_BINDINGS) else "1.0"
+        _findings, "version_of", lambda name: None if name in ("napari", *QT_BINDINGS) else "1.0"
     )
     report = examine(["napari"])
     assert not report.healthy

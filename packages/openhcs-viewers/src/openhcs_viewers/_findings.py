@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -31,3 +33,22 @@ class Finding:
     level: str
     text: str
     remedy: str = ""
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the version of an installed distribution, None when it is not installed. Imports nothing of it."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def distributions(topic: str, names: Sequence[str], install: str) -> Iterator[Finding]:
+    """Yield a finding for each distribution: its version, or the command that installs it."""
+    for name in names:
+        version = version_of(name)
+        yield (
+            Finding(topic, name, OK, version)
+            if version
+            else Finding(topic, name, FAIL, "not installed", install)
+        )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata, util
+from importlib import import_module, util
+from typing import TypeAlias
 
-from openhcs_viewers import system
+from openhcs_viewers import _findings, system
 from openhcs_viewers._findings import FAIL, MARKS, OK, WARN, Finding
 from openhcs_viewers._machine import machine_findings
 from openhcs_viewers.display import check_display
@@ -24,11 +25,17 @@ from zmqruntime.errors import ZMQRuntimeError
 OURS = ("openhcs-viewers", "polystore", "zmqruntime", "numpy", "pyzmq", "msgspec")
 """Packages every viewer uses."""
 
-QT_BINDINGS = ("PySide6-Essentials", "PyQt6")
-"""Distributions that hold a Qt napari 0.9 can use; one of them is enough."""
+Look: TypeAlias = Callable[[str, Mapping[str, str]], Iterator[Finding]]
+"""Yields what there is to say of a kind of viewer, beside its system packages: gets the topic, and launch options."""
 
-NAPARI_PACKAGES = ("napari", "qtpy")
-"""Distributions the napari viewer needs beside a Qt."""
+VIEWER_LOOKS: dict[str, str] = {
+    "fiji": "openhcs_viewers.fiji.doctor:look",
+    "napari": "openhcs_viewers.napari.doctor:look",
+}
+"""Where each kind's `Look` is; imported when it is asked for."""
+
+EXTRAS: dict[str, tuple[str, ...]] = {"fiji": ("pyimagej", "scyjava", "jpype1"), "napari": ("napari",)}
+"""Distributions that this package's extra of that name brings; without any of them it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +79,19 @@ class Report:
         return "\n".join(lines)
 
 
-def examine(kinds: Sequence[str] = (), *, deep: bool = False) -> Report:
+def examine(
+    kinds: Sequence[str] = (), *, deep: bool = False, options: Mapping[str, Mapping[str, str]] | None = None
+) -> Report:
     """Return what is there and what is missing.
 
     Parameters
     ----------
     kinds : sequence of str
-        Viewers to look at; all registered ones when empty.
+        Viewers to look at; all registered ones when empty. Then one whose extra is not installed is no failure.
     deep : bool
         Also start each viewer on a free port, take a picture of its window and stop it.
+    options : mapping, optional
+        Options of the launch by kind, such as ``{"fiji": {"fiji_dir": "/opt/Fiji.app"}}``.
 
     Raises
     ------
@@ -88,33 +99,42 @@ def examine(kinds: Sequence[str] = (), *, deep: bool = False) -> Report:
         A kind is not registered.
     """
     entries = [viewer_plugin(kind) for kind in kinds or viewer_names()]
+    options = options or {}
+    if not kinds:
+        left_out = [entry for entry in entries if not _is_installed(entry.name)]
+        entries = [entry for entry in entries if entry not in left_out]
+    else:
+        left_out = []
     found = [*_python(), *machine_findings()]
     for entry in entries:
-        found += _viewer(entry)
+        found += _viewer(entry, options.get(entry.name, {}))
+    found += [_left_out(entry.name) for entry in left_out]
     if deep:
-        found += [_opened(entry.name) for entry in entries]
+        found += [_opened(entry.name, options.get(entry.name, {})) for entry in entries]
     return Report(tuple(found))
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+def _is_installed(kind: str) -> bool:
+    return kind not in EXTRAS or any(_findings.version_of(name) for name in EXTRAS[kind])
+
+
+def _left_out(kind: str) -> Finding:
+    text = "not installed: its extra was not asked for"
+    return Finding(f"viewer {kind}", kind, WARN, text, f"pip install 'openhcs-viewers[{kind}]'")
 
 
 def _python() -> Iterator[Finding]:
     topic = "Python packages"
     yield Finding(topic, "python", OK, f"{sys.version.split()[0]} ({sys.executable})")
     for name in OURS:
-        version = _version(name)
+        version = _findings.version_of(name)
         if version:
             yield Finding(topic, name, OK, version)
         else:
             yield Finding(topic, name, FAIL, "not installed", f"pip install {name}")
 
 
-def _viewer(entry: Plugin) -> Iterator[Finding]:
+def _viewer(entry: Plugin, options: Mapping[str, str]) -> Iterator[Finding]:
     topic = f"viewer {entry.name}"
     yield Finding(topic, "registered", OK, f"{entry.target} ({entry.origin})")
     package = str(entry.target).partition(":")[0].partition(".")[0]
@@ -126,8 +146,10 @@ def _viewer(entry: Plugin) -> Iterator[Finding]:
             f"package {package!r} cannot be found",
             f"install it again ({entry.origin})",
         )
-    if entry.name == "napari":
-        yield from _napari(topic)
+    if entry.name in VIEWER_LOOKS:
+        module, _, name = VIEWER_LOOKS[entry.name].partition(":")
+        look: Look = getattr(import_module(module), name)
+        yield from look(topic, options)
     for need in system.needs(entry.name):
         missing = need.missing()
         if missing:
@@ -135,52 +157,20 @@ def _viewer(entry: Plugin) -> Iterator[Finding]:
             yield Finding(topic, f"system: {need.name}", FAIL, text, system.install_command(missing))
         else:
             yield Finding(topic, f"system: {need.name}", OK, need.title)
-        if need.name == "display":
-            yield _display(topic, missing)
+        if need.display:
+            yield _display(topic, entry.name, missing)
 
 
-def _napari(topic: str) -> Iterator[Finding]:
-    install = "pip install 'openhcs-viewers[napari]'"
-    for name in NAPARI_PACKAGES:
-        version = _version(name)
-        if version is None:
-            yield Finding(topic, name, FAIL, "not installed", install)
-        elif name == "napari" and not version.startswith("0.9."):
-            yield Finding(topic, name, WARN, f"{version}; tested with 0.9", install)
-        else:
-            yield Finding(topic, name, OK, version)
-    bindings = {name: version for name in QT_BINDINGS if (version := _version(name))}
-    if not bindings:
-        yield Finding(topic, "Qt", FAIL, f"none of {', '.join(QT_BINDINGS)} is installed", install)
-    for name, version in bindings.items():
-        yield qt_pair(topic, name, version, sys.version_info[:2])
-
-
-def qt_pair(topic: str, name: str, version: str, python: tuple[int, int]) -> Finding:
-    """Return whether this Qt binding and this Python go together.
-
-    PySide6 6.12.0 on CPython 3.11 loses a reference to None at every Qt call without a result, and the process
-    aborts after some thousand calls (measured; 6.11 on 3.11 and 6.12 on 3.12 are sound).
-    """
-    major, minor = (int(part) for part in version.split(".")[:2])
-    if name.startswith("PySide6") and (major, minor) >= (6, 12) and python < (3, 12):
-        text = (
-            f"{version} on Python {python[0]}.{python[1]}: a bad pair, it aborts after some thousand Qt calls"
-        )
-        return Finding(topic, name, FAIL, text, "pip install 'PySide6-Essentials<6.12'")
-    return Finding(topic, name, OK, version)
-
-
-def _display(topic: str, missing: Sequence[str]) -> Finding:
+def _display(topic: str, kind: str, missing: Sequence[str]) -> Finding:
     try:
         return Finding(topic, "display", OK, check_display())
     except DisplayError as error:
         if missing:
             return Finding(topic, "display", FAIL, str(error))
-        return Finding(topic, "display", WARN, f"{error}", "openhcs-viewers launch --display virtual")
+        return Finding(topic, "display", WARN, f"{error}", f"openhcs-viewers launch {kind} --display virtual")
 
 
-def _opened(kind: str) -> Finding:
+def _opened(kind: str, options: Mapping[str, str]) -> Finding:
     from openhcs_viewers.launcher import launch
 
     topic, display = f"viewer {kind}", "auto"
@@ -191,7 +181,9 @@ def _opened(kind: str) -> Finding:
             display = "virtual"
     begin = time.monotonic()
     try:
-        with launch(kind, detached=False, reuse=False, display=display, title="doctor") as handle:
+        with launch(
+            kind, detached=False, reuse=False, display=display, title="doctor", options=options
+        ) as handle:
             seconds = time.monotonic() - begin
             picture = handle.screenshot()
     except (ViewerError, ZMQRuntimeError) as error:

@@ -29,12 +29,15 @@ class Need:
         Kinds of viewer that have this need.
     packages : tuple of (str, dict)
         Debian package, and the proof that what it holds is there.
+    display : bool
+        Whether it is about a display: these viewers open a window.
     """
 
     name: str
     title: str
     viewers: tuple[str, ...]
     packages: tuple[tuple[str, dict[str, Any]], ...]
+    display: bool = False
 
     def missing(self) -> tuple[str, ...]:
         """Return the Debian packages whose proof fails here, in the order of the list."""
@@ -55,13 +58,13 @@ def needs(viewer: str | None = None) -> tuple[Need, ...]:
         viewers = tuple(entry["viewers"])
         if sys.platform in entry.get("platforms", [sys.platform]) and (viewer is None or viewer in viewers):
             packages = tuple((package["debian"], dict(package["proof"])) for package in entry["packages"])
-            found.append(Need(name, entry["title"], viewers, packages))
+            found.append(Need(name, entry["title"], viewers, packages, bool(entry.get("display", False))))
     return tuple(found)
 
 
 def needs_display(viewer: str) -> bool:
     """Return whether viewers of this kind open a window, as far as the list knows."""
-    return any(need.name == "display" for need in needs(viewer))
+    return any(need.display for need in needs(viewer))
 
 
 def install_command(packages: tuple[str, ...]) -> str:
@@ -82,8 +85,19 @@ def _library(name: str) -> bool:
     return True
 
 
+def _java(oldest: int) -> bool:
+    from openhcs_viewers.errors import JavaError
+    from openhcs_viewers.fiji._java_home import find_java
+
+    try:
+        return find_java(windows=True).major >= oldest
+    except JavaError:
+        return False
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "command": lambda name: shutil.which(name) is not None,
     "library": _library,
+    "java": _java,
     "file": lambda patterns: any(glob.glob(pattern) for pattern in patterns),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import zipfile
@@ -25,7 +26,9 @@ MANAGED = (
 
 def compile_gateway(ij: Path, folder: Path) -> Path:
     """Compile the stand-in against a real ``ij.jar``; return its jar."""
-    javac = shutil.which("javac")
+    javac = shutil.which(os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "javac")) or shutil.which(
+        "javac"
+    )
     if javac is None:
         pytest.fail("the stand-in gateway cannot be compiled: no javac; run 'nox -s system -- jdk' as root")
     classes = folder / "classes"

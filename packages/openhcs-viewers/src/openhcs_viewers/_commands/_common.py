@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zmqruntime.errors import ZMQRuntimeError
@@ -38,6 +39,18 @@ def selects(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, metavar="N", help="its data port; not needed when there is only one"
     )
     parser.add_argument("--kind", metavar="KIND", help="only viewers of this kind")
+
+
+def add_fiji_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a Fiji."""
+    parser.add_argument(
+        "--fiji-dir", type=Path, metavar="DIR", help="fiji: the Fiji to start, the folder that holds 'jars'"
+    )
+
+
+def fiji_options(options: argparse.Namespace) -> dict[str, str]:
+    """Return what `add_fiji_dir` was told, as options of a launch."""
+    return {} if options.fiji_dir is None else {"fiji_dir": str(options.fiji_dir.expanduser().absolute())}
 
 
 def say(options: argparse.Namespace, value: Any, text: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openhcs_viewers._commands._common import OK, command, describe, say
+from openhcs_viewers._commands._common import OK, add_fiji_dir, command, describe, fiji_options, say
 
 if TYPE_CHECKING:
     from openhcs_viewers._cli import Commands
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "--display",
         default="auto",
         metavar="D",
-        help="auto, virtual (no screen needed), or an X display (:1)",
+        help="auto, virtual (no screen needed), headless (fiji: no window at all), or an X display (:1)",
     )
     launch.add_argument(
         "--listen", metavar="ADDRESS", help="listen for other machines, too ('*'); needs --key"
@@ -41,6 +41,7 @@ def add(commands: Commands) -> None:
         "--timeout", type=float, default=60.0, metavar="S", help="wait for its window (default: %(default)g)"
     )
     launch.add_argument("--no-wait", action="store_true", help="let it start in the background")
+    add_fiji_dir(launch)
     launch.add_argument("--new", action="store_true", help="open a new one in any case")
 
 
@@ -59,6 +60,7 @@ def _launch(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         wait=not options.no_wait,
         reuse=not options.new,
+        options=fiji_options(options),
     )
     done = "starting" if options.no_wait else "opened" if handle.started else "already open"
     text = (

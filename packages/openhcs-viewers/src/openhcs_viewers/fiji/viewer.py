@@ -77,7 +77,7 @@ class FijiViewer(Viewer):
     def create(cls, settings: ViewerSettings) -> Self:
         """See `Viewer.create`. Starts Java, which is there once per process."""
         headless = settings.display == "headless"
-        engine = start_engine(EngineSettings.of(settings.options, headless=headless, budget=settings.budget))
+        engine = start_engine(EngineSettings.of(settings.options, headless=headless, heap=settings.budget))
         return cls(Scene(HeapStore(settings.budget), HyperstackProjection()), engine, own=True)
 
     # -- the window
