@@ -59,10 +59,9 @@ def run(options: Options) -> list[Row]:
         found = part("rebuild", REBUILDS)
         rows += [
             _ratio("fiji.rebuild_over_ours", found["rebuild"], found["ours"]),
-            median_row("fiji.grow_24_batches", "ms", found["ours"]),
-            median_row("fiji.rebuild_24_batches", "ms", found["rebuild"]),
-            median_row("fiji.grow_batch_24", "ms", found["ours_last"]),
-            median_row("fiji.rebuild_batch_24", "ms", found["rebuild_last"]),
+            _ratio("fiji.rebuild_over_singly", found["rebuild"], found["singly"]),
+            _ratio("fiji.rebuild_bulk_over_ours", found["bulk"], found["ours"]),
+            *(median_row(f"fiji.24_batches.{name}", "ms", values) for name, values in found.items()),
         ]
     order = list(GOALS)
     return sorted(rows, key=lambda row: order.index(row.name) if row.name in GOALS else len(order))

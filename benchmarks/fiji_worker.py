@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ CHANNELS, SLICES = 3, 10
 """Of the stack of 30 planes."""
 
 BATCHES = 24
+FRAME = 1 / 20
+"""Seconds between two updates of a window, at least: as `openhcs_viewers.fiji.viewer` does it."""
+
 RANGE = (500.0, 800.0)
 
 
@@ -100,7 +104,7 @@ def planes(rounds: int, size: int) -> dict[str, Any]:
             time.sleep(PAUSES[size])
             pair = [("ours", ours), ("memcpy", theirs)]
             for name, task in pair if number % 2 else pair[::-1]:
-                times = [microseconds(lambda i=index, do=task: do(i)) for index in range(at, at + BATCH)]  # type: ignore[misc]
+                times = [microseconds(lambda i=index, do=task: do(i)) for index in range(at, at + BATCH)]
                 if number >= 0:
                     found[name].append(statistics.median(times))
                     found[f"{name}_mean"].append(statistics.fmean(times))
@@ -123,13 +127,13 @@ def growth(rounds: int, size: int) -> dict[str, Any]:
     with arena(size) as images:
         for number in range(-1, rounds):
             stack = java("ij.ImageStack")(size, size, STACK)
-            store.watch("s", lambda at, pixels, _type, _shape, into=stack: into.setPixels(pixels, at[0] + 1))  # type: ignore[misc]
+            store.watch("s", lambda at, pixels, _type, _shape, into=stack: into.setPixels(pixels, at[0] + 1))
             times = []
             for index in range(STACK):
                 if index % BATCH == 0:
                     time.sleep(PAUSES[size])
                 image = images[index % ROTATION]
-                times.append(microseconds(lambda at=index, a=image: store.put("s", (at,), a)))  # type: ignore[misc]
+                times.append(microseconds(lambda at=index, a=image: store.put("s", (at,), a)))
             if number >= 0:
                 found["few"].append(statistics.fmean(times[FEW : 2 * FEW]))
                 found["many"].append(statistics.fmean(times[-FEW:]))
@@ -190,12 +194,30 @@ class Ours:
         pairs = zip(arrays, keys, strict=True)
         return [Arriving(array, ImageKey.of(well="A01", **key), context) for array, key in pairs]
 
-    def show(self, images: list[Arriving]) -> None:
-        """Take images in, as the receiving thread does, and do all the windows need for them."""
+    def show(self, images: list[Arriving], title: str) -> None:
+        """Take images in, as the receiving thread does, do all the windows need for them, and wait for the paint."""
         self.viewer.scene.receive(images)
         while changes := self.viewer.scene.take_changes():
             self.viewer.scene.applied(changes, self.viewer.apply(changes))
-        drained()
+        painted(window(title))
+
+    def stream(self, batches: list[list[Arriving]], title: str) -> None:
+        """Take batches in on a thread of their own, without a pause, while the window follows as when served."""
+
+        def receive() -> None:
+            for batch in batches:
+                self.viewer.scene.receive(batch)
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        end = time.monotonic() + 30.0
+        while not all(image.outcome for batch in batches for image in batch):
+            self.viewer.pump()
+            if time.monotonic() > end:
+                raise BenchmarkError(f"not all images of {title} are shown")
+            time.sleep(FRAME)
+        thread.join()
+        painted(window(title))
 
     def check(self, images: list[Arriving], title: str) -> None:
         """Make sure that they are on show, and close their window."""
@@ -205,25 +227,48 @@ class Ours:
         self.viewer.pump()
 
 
-def drained() -> None:
-    """Wait until ImageJ has painted: what its event thread had to do, and what that asked of it."""
+def windows(title: str) -> list[Any]:
+    """The images on show whose title has a word."""
+    from openhcs_viewers.fiji._java import java
+
+    manager = java("ij.WindowManager")
+    found = [manager.getImage(identity) for identity in manager.getIDList() or ()]
+    return [image for image in found if title in str(image.getTitle())]
+
+
+def window(title: str) -> Any:
+    """The only image whose title has a word."""
+    found = windows(title)
+    if len(found) != 1:
+        raise BenchmarkError(f"{len(found)} windows have {title!r} in their title, not one")
+    return found[0]
+
+
+def painted(image: Any) -> None:
+    """Wait until an image was painted: once more, for it cannot be told whether it just was. The same for all sides."""
     from openhcs_viewers.fiji._java import on_edt
 
-    for _ in range(2):
-        on_edt(lambda: None)
+    def again() -> Any:
+        canvas = image.getCanvas()
+        canvas.setPaintPending(True)
+        canvas.repaint()
+        return canvas
+
+    canvas, end = on_edt(again), time.monotonic() + 10.0
+    while canvas.getPaintPending():
+        if time.monotonic() > end:
+            raise BenchmarkError(f"ImageJ does not paint {image.getTitle()}")
+        time.sleep(0.0002)
 
 
 def close(title: str) -> None:
     """Close all windows whose title has a word."""
-    from openhcs_viewers.fiji._java import java, on_edt
+    from openhcs_viewers.fiji._java import on_edt
 
-    manager = java("ij.WindowManager")
-    for identity in list(manager.getIDList() or ()):
-        image = manager.getImage(identity)
-        if title in str(image.getTitle()):
-            image.changes = False
-            on_edt(image.close)
-    drained()
+    for image in windows(title):
+        image.changes = False
+        on_edt(image.close)
+    on_edt(lambda: None)
 
 
 def native(title: str, arrays: Any, channels: int, slices: int, frames: int) -> None:
@@ -242,7 +287,7 @@ def native(title: str, arrays: Any, channels: int, slices: int, frames: int) -> 
         composite.setDisplayRange(*RANGE)
     composite.setPosition(1, 1, 1)
     on_edt(composite.show)
-    drained()
+    painted(composite)
 
 
 def java_images(images: list[Image]) -> list[Any]:
@@ -267,8 +312,8 @@ def show(rounds: int, _size: int) -> dict[str, Any]:
             title = f"round{number + 2}x"
             arriving = ours.images(title, [images[i % ROTATION] for i in range(len(keys))], keys)
 
-            def one(what: list[Arriving] = arriving) -> None:
-                ours.show(what)
+            def one(what: list[Arriving] = arriving, name: str = title) -> None:
+                ours.show(what, name)
 
             def other(name: str = f"native {title}") -> None:
                 native(name, arrays, CHANNELS, SLICES, 1)
@@ -289,53 +334,75 @@ def show(rounds: int, _size: int) -> dict[str, Any]:
 def rebuild(rounds: int, _size: int) -> dict[str, Any]:
     """24 batches of a frame with three channels into one stack on show: grown, and rebuilt for each.
 
-    Rebuilding is what the first viewers did: all planes so far are copied to Java (by the same bulk copy), made a
-    hyperstack by ImageJ's converter and shown, and the window before is closed.
+    *rebuild* is what the viewer this project started from does with a batch: every plane so far becomes a Java array
+    again, number by number as JPype converts numpy's arrays; the stack is made a hyperstack by ImageJ's converter and
+    shown, and the window before is closed. *bulk* is the same with our copy in place of that conversion. *ours* is all
+    24 batches sent without a pause: each is taken in, and the window is brought up to date at most 20 times a second,
+    as `FijiViewer.run` does. *singly* waits until each batch is on show before the next comes, so nothing is saved by
+    drawing several at once. All wait for the paint. Cost is processor time of the whole process, all threads.
     """
+    import jpype
+
     from openhcs_viewers.fiji._java import java, on_edt
     from openhcs_viewers.fiji._pixels import PixelType, copy_into, new_array
 
-    ours = Ours()
-    found: dict[str, Any] = {"ours": [], "rebuild": [], "ours_last": [], "rebuild_last": []}
-    with arena(512) as images:
+    def bulk(image: Image) -> Any:
+        pixels = new_array(PixelType.SHORT, image.size)
+        copy_into(image, pixels, PixelType.SHORT)
+        return pixels
 
-        def anew(frames: int) -> None:
-            stack = java("ij.ImageStack")(512, 512)
-            for index in range(frames * CHANNELS):
-                pixels = new_array(PixelType.SHORT, 512 * 512)
-                copy_into(images[index % ROTATION], pixels, PixelType.SHORT)
-                stack.addSlice("", pixels)
-            image = java("ij.ImagePlus")("rebuilt", stack)
-            if shown:
-                shown[-1].changes = False
-                on_edt(shown.pop().close)
-            convert = java("ij.plugin.HyperStackConverter").toHyperStack
-            made = convert(image, CHANNELS, 1, frames, "default", "Composite")
+    def by_number(image: Image) -> Any:
+        return jpype.JArray(jpype.JShort)(image.view(np.int16).ravel())
+
+    def anew(images: list[Image], frames: int, convert: Callable[[Image], Any]) -> None:
+        stack = java("ij.ImageStack")(512, 512)
+        for index in range(frames * CHANNELS):
+            stack.addSlice("", convert(images[index % ROTATION]))
+        image = java("ij.ImagePlus")("rebuilt", stack)
+        close("rebuilt")
+        make = java("ij.plugin.HyperStackConverter").toHyperStack
+        made = make(image, CHANNELS, 1, frames, "default", "Composite")
+        for channel in range(1, CHANNELS + 1):
+            made.setC(channel)
             made.setDisplayRange(*RANGE)
-            on_edt(made.show)
-            shown.append(made)
-            drained()
+        made.setPosition(1, 1, 1)
+        on_edt(made.show)
+        painted(made)
 
+    def batches(images: list[Image], title: str) -> Iterator[list[Arriving]]:
+        for frame in range(BATCHES):
+            picked = [images[(frame * CHANNELS + c) % ROTATION] for c in range(CHANNELS)]
+            keys = [{"channel": c + 1, "timepoint": frame + 1} for c in range(CHANNELS)]
+            yield ours.images(title, picked, keys)
+
+    ours = Ours()
+    ways = ("ours", "singly", "rebuild", "bulk")
+    found: dict[str, Any] = {f"{name}{what}": [] for name in ways for what in ("", "_wall")}
+    with arena(512) as images:
         for number in range(-1, rounds):
-            shown: list[Any] = []
-            title = f"round{number + 1}x"
-            times: dict[str, list[float]] = {"ours": [], "rebuild": []}
-            everything = []
-            for frame in range(BATCHES):
-                picked = [images[(frame * CHANNELS + c) % ROTATION] for c in range(CHANNELS)]
-                keys = [{"channel": c + 1, "timepoint": frame + 1} for c in range(CHANNELS)]
-                batch = ours.images(title, picked, keys)
-                everything += batch
-                time.sleep(0.02)
-                times["ours"].append(microseconds(lambda what=batch: ours.show(what)) / 1e3)  # type: ignore[misc]
-                time.sleep(0.02)
-                times["rebuild"].append(microseconds(lambda count=frame + 1: anew(count)) / 1e3)  # type: ignore[misc]
-            ours.check(everything, title)
-            close("rebuilt")
-            if number >= 0:
-                for name, values in times.items():
-                    found[name].append(sum(values))
-                    found[f"{name}_last"].append(values[-1])
+            stream, single = (
+                list(batches(images, f"round{number}a")),
+                list(batches(images, f"round{number}b")),
+            )
+            for name in ways if number % 2 else ways[::-1]:
+                time.sleep(0.2)
+                cpu, begin = time.process_time(), time.perf_counter()
+                if name == "ours":
+                    ours.stream(stream, f"round{number}a")
+                elif name == "singly":
+                    for batch in single:
+                        ours.show(batch, f"round{number}b")
+                else:
+                    for frames in range(1, BATCHES + 1):
+                        anew(images, frames, by_number if name == "rebuild" else bulk)
+                cpu, wall = time.process_time() - cpu, time.perf_counter() - begin
+                if [int(image.getStackSize()) for image in windows("")] != [BATCHES * CHANNELS]:
+                    raise BenchmarkError(f"{name}: not one window with all planes")
+                close("")
+                ours.viewer.pump()
+                if number >= 0:
+                    found[name].append(cpu * 1e3)
+                    found[f"{name}_wall"].append(wall * 1e3)
     return found
 
 
