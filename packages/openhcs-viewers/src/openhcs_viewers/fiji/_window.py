@@ -201,7 +201,8 @@ class HyperstackWindow:
         if window is None or access is None or larger or not isinstance(window, java("ij.gui.StackWindow")):
             return False
         image = self.image
-        old = tuple(int(one) for one in image.getDimensions())[2:]
+        # As they were: the stack has its new planes already, and ImageJ would check its numbers against them.
+        old = tuple(int(one) for one in image.getDimensions(False))[2:]
         several = [[count > 1 for count in size] for size in (old, plan.size)]
         if several[0] != several[1]:
             return False
