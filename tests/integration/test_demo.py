@@ -19,6 +19,7 @@ from openhcs_viewers.demo.synth import PlateDesign, write_plate
 from openhcs_viewers.launcher import list_viewers
 from openhcs_viewers.orchestrator import PipelineOrchestrator, Step
 from polystore import FileManager
+from zmqruntime.errors import ZMQRuntimeError
 from zmqruntime.process import process_start_time, same_process
 from zmqruntime.testing import wait_until
 
@@ -30,6 +31,10 @@ DEMO = (
 
 SMALL = PlateDesign(name="Small", rows="B", columns=(2, 10), fields=2, planes=3, size=128, cells=300)
 SMALL_IMAGES = 4 * (9 + 9 + 1)
+
+MANY = PlateDesign(name="Many", rows="B", columns=(2, 10), fields=3, planes=16, size=64)
+MANY_IMAGES = 2 * MANY.images + 6
+"""Of a run, in small images: more than the 256 a viewer may have on their way."""
 
 
 def demo(
@@ -100,6 +105,91 @@ def test_the_demo_shows_a_plate_and_counts_every_image(tmp_path: Path) -> None:
         bright & (red > 1.5 * green) & (blue > 1.2 * green),
     ):
         assert seen.sum() > 200
+
+
+def test_napari_and_fiji_show_one_pipeline_at_once(small: Path, tmp_path: Path) -> None:
+    options = ("--viewer", "napari", "--viewer", "fiji", "--workers", "2", "--out", tmp_path)
+    done = demo("--headless", "--plate", small, *options, DISPLAY="", WAYLAND_DISPLAY="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    policies = {"napari": "block", "fiji": "drop"}
+    for kind, policy in policies.items():
+        counted = summary["viewers"].pop(kind)
+        assert (counted["sent"], counted["displayed"], counted["policy"]) == (
+            SMALL_IMAGES,
+            SMALL_IMAGES,
+            policy,
+        )
+    assert summary["viewers"] == {}
+    assert summary["leaked_segments"] == 0
+    assert {"pyimagej", "scyjava", "jpype1", "napari"} <= set(summary["versions"])
+    assert summary["versions"]["fiji"].startswith("ImageJ 1.54p")
+    assert list_viewers() == []
+
+    # A composite: nuclei in blue, the reporter in green; all that is red is of mitochondria in magenta.
+    canvas = picture(tmp_path / "fiji-canvas.png")
+    composite = canvas[: canvas.shape[0] // 2, : canvas.shape[1] // 2]
+    red, green, blue = (composite[..., at] for at in range(3))
+    assert 0.05 < (composite.max(axis=2) > 90).mean() < 0.9
+    for seen in (
+        (blue > 120) & (blue > 1.3 * red),
+        (green > 120) & (green > 1.5 * blue) & (green > 1.5 * red),
+        (red > 90) & (blue > 90),
+    ):
+        assert seen.sum() > 100
+    # Labels below: black, and as many colours as there are cells.
+    labels = canvas[canvas.shape[0] // 2 :, : canvas.shape[1] // 2].reshape(-1, 3)
+    assert len(np.unique(labels, axis=0)) > 3
+    assert (labels.max(axis=1) == 0).mean() > 0.5
+
+
+def test_a_fiji_that_stands_still_slows_nobody(tmp_path: Path) -> None:
+    """Stopped after the first fields, as by a long garbage collection, and let go on when napari has everything."""
+    plate, out = write_plate(tmp_path, MANY), tmp_path / "out"
+    options = ("--headless", "--plate", str(plate), "--workers", "1", "--out", str(out))
+    process = subprocess.Popen(
+        [*DEMO, *options, "--viewer", "napari", "fiji"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+    try:
+        wait_until(lambda: displayed("napari") > 0, 90.0)
+        fiji = next(handle for handle in list_viewers("fiji"))
+        assert fiji.pid is not None
+        os.kill(fiji.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: displayed("napari") == MANY_IMAGES, 60.0)
+        finally:
+            os.kill(fiji.pid, signal.SIGCONT)
+        told, err = process.communicate(timeout=60.0)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, told + err
+    summary = json.loads((out / "summary.json").read_text())
+    napari, counted = (summary["viewers"][kind] for kind in ("napari", "fiji"))
+    assert (napari["sent"], napari["displayed"]) == (MANY_IMAGES, MANY_IMAGES)
+    parts = sum(counted[part] for part in ("displayed", "superseded", "dropped", "lost_in_flight"))
+    assert counted["sent"] == parts == MANY_IMAGES
+    assert counted["dropped"] > 50
+    assert counted["publish_block_seconds"] < 2.0  # one deadline of a second, not one per batch
+    assert f"fiji: {counted['dropped']} dropped" in told
+    assert "because it could not take them in time (policy drop)" in told
+    assert (out / "fiji.png").exists()
+
+
+def displayed(kind: str) -> int:
+    """How many images the viewer of a kind displays; 0 when there is none yet."""
+    for handle in list_viewers(kind):
+        try:
+            found: int = handle.status()["images"]["displayed"]
+        except ZMQRuntimeError:
+            continue
+        return found
+    return 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from openhcs_viewers.handle import ViewerHandle
-from openhcs_viewers.launcher import find_viewer, list_viewers
+from openhcs_viewers.launcher import list_viewers
 from polystore import FileManager
 from polystore.payload import shm
 from zmqruntime.testing import wait_until
@@ -298,12 +298,3 @@ def test_the_lookup_tables_are_those_of_the_real_imagej() -> None:
     del known["Invert LUT"]  # it changes the table there is
     assert set(known.values()) == {"True"}
     assert set(known) == {lut.value for lut in FijiLUT if not lut.name.startswith("GLASBEY")}
-
-
-def test_a_viewer_found_by_its_kind_is_the_one_launched() -> None:
-    from openhcs_viewers import launch
-
-    handle = launch("fiji", detached=False, display="headless")
-    assert find_viewer(kind="fiji").pid == handle.pid
-    handle.stop()
-    assert list_viewers() == []
