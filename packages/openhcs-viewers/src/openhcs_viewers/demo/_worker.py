@@ -269,7 +269,8 @@ def _batches(images: Sequence[PlateImage], spotlight: bool) -> list[tuple[list[i
             batches += [(group, False)] if group else []
             batches.append(([middle], True))
         else:
-            batches.append((group, False))
+            # A viewer with a window for projections moves that there, too.
+            batches.append((group, spotlight and not place[0]))
     return batches
 
 

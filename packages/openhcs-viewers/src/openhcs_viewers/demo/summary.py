@@ -105,7 +105,7 @@ def viewer_table(viewers: Mapping[str, ViewerCounts]) -> Table:
     for kind, counts in viewers.items():
         held = counts.publish_block_ms_p50
         table.add_row(
-            f"{kind} ({counts.policy})",
+            kind,
             *(str(value) for value in list(counts.as_dict().values())[:5]),
             "-" if held is None else f"{held:.2f} ms (median)",
             style="" if counts.complete else "yellow" if counts.ok else "red",
