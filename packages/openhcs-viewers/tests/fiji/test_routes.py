@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from openhcs_viewers.errors import ImageJError
+from openhcs_viewers.errors import ImageJError, ViewerStartError
 from openhcs_viewers.fiji import _maven, _routes
 from openhcs_viewers.fiji._routes import Wanted, choose, explain
 from openhcs_viewers.fiji.engine import EngineSettings
 from openhcs_viewers.fiji_engine_config import PINNED_IJ
+from openhcs_viewers.launcher import launch
 from polystore.config import SettingsError
 
 Run = Callable[..., CompletedProcess[str]]
@@ -28,7 +29,7 @@ assert engine.gateway.legacy.isActive()
 # The window is the gateway's: one of ours would have taken its place, and hidden it.
 assert frame.getClass().getName() == "net.imagej.MainWindow"
 assert frame.isVisible() and frame.getTitle() == "mine"
-assert len(java("java.awt.Frame").getFrames()) == 1
+assert [type(one) for one in java("java.awt.Frame").getFrames() if isinstance(one, java("ij.ImageJ"))] == [type(frame)]
 image = java("ij.IJ").createImage("a", "16-bit ramp", 64, 64, 3)
 image.show()
 assert not engine.has_quit()
@@ -135,6 +136,15 @@ def test_a_fiji_without_imagej_1_is_refused(ij_jar: Path, process: Run, tmp_path
 def test_an_endpoint_that_cannot_be_resolved_is_told(process: Run, tmp_path: Path) -> None:
     done = process("start(endpoint='2.17.0', headless=True)", M2_REPO=str(tmp_path))
     assert "ImageJError: ImageJ2 did not start from '2.17.0' (endpoint)" in done.stderr
+
+
+def test_a_launch_says_that_the_folder_is_wrong(own_folders: Path) -> None:
+    with pytest.raises(
+        ViewerStartError, match="/nowhere/Fiji.app is not there: correct --fiji-dir"
+    ) as caught:
+        launch("fiji", display="headless", options={"fiji_dir": "/nowhere/Fiji.app"}, detached=False)
+    assert caught.value.reason == "ImageJError"
+    assert isinstance(caught.value.__cause__, ImageJError)
 
 
 # --- choosing -----------------------------------------------------------------------------------------------
