@@ -35,7 +35,7 @@ image.show()
 assert not engine.has_quit()
 frame.quit()
 end = time.monotonic() + 10
-while not engine.has_quit() and time.monotonic() < end:
+while engine.gateway.legacy.isActive() and time.monotonic() < end:  # it ends with its window, just after it
     time.sleep(0.02)
 assert engine.has_quit() and not engine.gateway.legacy.isActive()
 engine.close()
