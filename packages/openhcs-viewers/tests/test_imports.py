@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 FORBIDDEN = frozenset(
-    "PIL PyQt5 PyQt6 PySide2 PySide6 cupy dask filelock imagecodecs imageio jax jpype lz4 matplotlib napari "
-    "omero pandas platformdirs psutil qtpy rich scipy skimage superqt tensorflow tifffile torch vispy "
+    "PIL PyQt5 PyQt6 PySide2 PySide6 cupy dask filelock imagecodecs imagej imageio jax jgo jpype lz4 matplotlib napari "
+    "omero pandas platformdirs psutil qtpy rich scipy scyjava skimage superqt tensorflow tifffile torch vispy "
     "zarr".split()
 )
 

@@ -270,7 +270,7 @@ def test_ports_and_transports_are_checked() -> None:
 
 def test_an_unknown_viewer_is_named_with_those_known() -> None:
     with pytest.raises(
-        ViewerNotFoundError, match=r"unknown viewer 'napri' \(known: napari, recording\).*napari"
+        ViewerNotFoundError, match=r"unknown viewer 'napri' \(known: fiji, napari, recording\).*napari"
     ):
         launch("napri")
 

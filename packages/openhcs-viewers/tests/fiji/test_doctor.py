@@ -101,6 +101,8 @@ def test_install_without_a_network_fails_with_the_reason(
 
 def test_what_fiji_needs_of_the_system() -> None:
     needs = {need.name: [package for package, _ in need.packages] for need in system.needs("fiji")}
-    assert needs == {"java": ["default-jre", "fonts-dejavu-core"], "fiji-display": ["xvfb"]}
+    assert needs["fiji-display"] == ["xvfb"]  # and nothing of Qt's
+    # The libraries come with Debian's Java; one that was unpacked somewhere else brings none.
+    assert {"default-jre", "libxtst6", "libfontconfig1", "fonts-dejavu-core"} <= set(needs["java"])
     assert system.needs_display("fiji")
     assert all(need.missing() == () for need in system.needs("fiji"))

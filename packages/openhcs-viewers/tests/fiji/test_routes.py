@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from openhcs_viewers._cli import main
 from openhcs_viewers.errors import ImageJError, ViewerStartError
 from openhcs_viewers.fiji import _maven, _routes
 from openhcs_viewers.fiji._routes import Wanted, choose, explain
@@ -145,6 +146,15 @@ def test_a_launch_says_that_the_folder_is_wrong(own_folders: Path) -> None:
         launch("fiji", display="headless", options={"fiji_dir": "/nowhere/Fiji.app"}, detached=False)
     assert caught.value.reason == "ImageJError"
     assert isinstance(caught.value.__cause__, ImageJError)
+
+
+def test_the_command_line_names_the_folder(
+    own_folders: Path, fiji: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["launch", "fiji", "--display", "headless", "--fiji-dir", "/nowhere"]) == 1
+    assert "the Fiji folder /nowhere is not there" in capsys.readouterr().err
+    assert main(["doctor", "fiji", "--fiji-dir", str(fiji)]) == 0
+    assert f"taken: {fiji}" in capsys.readouterr().out
 
 
 # --- choosing -----------------------------------------------------------------------------------------------
