@@ -424,6 +424,30 @@ def test_none_are_made_after_the_end(pool: ArrayPool) -> None:
     pool.close()
 
 
+def test_where_java_has_no_memory_it_rests(
+    pool: ArrayPool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, tries = _pool.new_array, Counter[bool]()
+
+    def full(to: PixelType, pixels: int) -> Any:
+        ahead = threading.current_thread() is not threading.main_thread()
+        tries[ahead] += 1
+        # As large as no Java allows: a real OutOfMemoryError.
+        return make(to, 2**31 - 1 if ahead else pixels)
+
+    monkeypatch.setattr(_pool, "new_array", full)
+    for _ in range(10):
+        assert len(pool.take(PixelType.BYTE, 100)) == 100
+        wait_for(lambda: not pool.working)
+    assert (tries[True], tries[False]) == (1, 10)
+    assert pool.nbytes == 0
+    assert caplog.text.count("heap is full") == 1
+    monkeypatch.setattr(_pool, "new_array", make)
+    pool._rest_until = 0.0
+    pool.take(PixelType.BYTE, 100)
+    wait_for(lambda: ready(pool) == _pool.FIRST)
+
+
 @pytest.mark.parametrize("dtypes", [("uint16",), ("uint16", "float32", "uint8")])
 def test_its_memory_is_part_of_the_budget(store: HeapStore, dtypes: tuple[str, ...]) -> None:
     for value in range(6):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +225,39 @@ def test_the_result_has_the_pixels_as_imagej_has_them() -> None:
         plane = copy_into(array, new_array(to, array.size), to)
         assert plane.dtype == to.sample
         np.testing.assert_array_equal(plane, through_java(array))
+
+
+@pytest.mark.parametrize("task", ["making an array", "copying a plane"])
+def test_other_threads_run_while_java_works(task: str) -> None:
+    array = np.zeros((5000, 5000), np.uint16)
+    pixels = new_array(PixelType.SHORT, array.size)
+    turns, end = [0], threading.Event()
+
+    def other() -> None:
+        while not end.is_set():
+            turns[0] += 1
+            time.sleep(0.0001)
+
+    thread = threading.Thread(target=other)
+    interval = sys.getswitchinterval()
+    thread.start()
+    sys.setswitchinterval(1000.0)  # from now on a thread runs only when another one lets it
+    most = 0
+    try:
+        for _ in range(20):  # the processor may have been busy elsewhere
+            before = turns[0]
+            if task == "making an array":
+                new_array(PixelType.SHORT, array.size)
+            else:
+                copy_into(array, pixels, PixelType.SHORT)
+            most = max(most, turns[0] - before)
+            if most >= 5:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+        end.set()
+        thread.join()
+    assert most >= 5  # one comes between two calls of Java, too
 
 
 # -- the memory it comes from

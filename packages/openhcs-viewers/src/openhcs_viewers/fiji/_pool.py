@@ -27,6 +27,9 @@ TICK_SECONDS = 0.005
 IDLE_SECONDS = 2.0
 """After that long without a plane the thread ends. Half of what is ready stays for the next batch."""
 
+REST_SECONDS = 10.0
+"""How long none are made after Java had no memory: each attempt has it collect all its garbage first."""
+
 KINDS = 8
 """Kinds kept ready at most; what was met longest ago is let go."""
 
@@ -51,6 +54,7 @@ class ArrayPool:
         self._wanted: dict[Kind, int] = {}
         self._thread: threading.Thread | None = None
         self._takes = 0
+        self._rest_until = 0.0
         self.nbytes = 0
         """Bytes of what is ready or being made."""
 
@@ -78,12 +82,12 @@ class ArrayPool:
             elif ready:
                 found = ready.pop()
                 self.nbytes -= _nbytes(kind)
-            elif _nbytes(kind) * self._wanted[kind] * 2 <= self._room():
+            elif self._thread is not None and _nbytes(kind) * self._wanted[kind] * 2 <= self._room():
                 self._wanted[kind] *= 2
             self._ready[kind] = ready  # now the one met last
             if len(self._ready) > KINDS:
                 self._let_go(next(iter(self._ready)))
-            if self._thread is None and not self._end.is_set() and len(ready) < self._wanted[kind]:
+            if self._thread is None and len(ready) < self._wanted[kind] and self._may_start():
                 self._thread = threading.Thread(target=self._run, name="java-arrays", daemon=True)
                 self._thread.start()
         return new_array(to, pixels) if found is None else found
@@ -104,6 +108,9 @@ class ArrayPool:
 
     # -- inside
 
+    def _may_start(self) -> bool:
+        return not self._end.is_set() and time.monotonic() >= self._rest_until
+
     def _let_go(self, kind: Kind) -> None:
         self.nbytes -= _nbytes(kind) * len(self._ready.pop(kind))
         del self._wanted[kind]
@@ -114,6 +121,7 @@ class ArrayPool:
         try:
             self._fill_up()
         except java("java.lang.OutOfMemoryError"):
+            self._rest_until = time.monotonic() + REST_SECONDS
             self.clear()
             logger.warning("Java's heap is full: no arrays are made ahead of their planes")
         finally:
