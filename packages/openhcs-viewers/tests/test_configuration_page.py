@@ -10,6 +10,9 @@ import pytest
 
 from openhcs_viewers.config import (
     STREAMING_CONFIGS,
+    FijiEngineConfig,
+    FijiLUT,
+    FijiStreamingConfig,
     GlobalPipelineConfig,
     NapariColormap,
     NapariDimensionMode,
@@ -52,8 +55,18 @@ def test_the_file_says_what_it_seems_to(tmp_path: Path, monkeypatch: pytest.Monk
     )  # fmt: skip
 
 
+def test_one_table_has_how_fiji_shows_and_which_fiji(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[fiji]\nport = 5600\nlut = "Fire"\ndir = "/opt/Fiji.app"\n', encoding="utf-8")
+    monkeypatch.setenv("OPENHCS_CONFIG", str(file))
+    shown = effective(FijiStreamingConfig).value
+    assert (shown.fiji_port, shown.lut) == (5600, FijiLUT.FIRE)
+    assert effective(FijiEngineConfig).value.fiji_dir == "/opt/Fiji.app"
+
+
 def test_every_variable_is_listed() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for name in [*variables(Settings).values(), *variables(GlobalPipelineConfig).values()]:
+    classes = (Settings, GlobalPipelineConfig, FijiEngineConfig)
+    for name in [name for cls in classes for name in variables(cls).values()]:
         shortened = {name.removeprefix(f"OPENHCS_{kind.upper()}") for kind in STREAMING_CONFIGS}
         assert any(f"`{each}`" in text for each in {name, *shortened}), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,8 +67,14 @@ def test_defaults_are_the_documented_ones() -> None:
     assert FijiDisplayConfig().display_spec() == replace(DEFAULT_DISPLAY, colormap="Grays")
 
 
-def test_every_mode_has_its_row() -> None:
+def test_every_mode_has_its_row_here_and_on_the_page() -> None:
     assert set(TABLE) == {mode.value for mode in FijiDimensionMode}
+    words = {CHANNEL: "channel", Z: "slice", FRAME: "frame", WINDOW: "window"}
+    page = (Path(__file__).parents[1] / "docs" / "fiji.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    told = {name.strip("`").lower(): cells for first, *cells in rows for name in first.split(", ")}
+    # Site and well, which are always the same, share a column.
+    assert told == {mode: [words[one] for one in row[:4]] for mode, row in TABLE.items()}
 
 
 @pytest.mark.parametrize(
