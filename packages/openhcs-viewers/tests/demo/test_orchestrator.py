@@ -288,7 +288,7 @@ class TestWithViewer:
         assert (quick.sent, quick.displayed) == (images, images)
         assert slow.sent == images
         assert slow.dropped > 10 * 9  # many batches, and a wait for one of them only
-        assert deadline / 2 < slow.publish_block_seconds < 2 * deadline
+        assert deadline / 2 < slow.publish_block_seconds < 5 * deadline
         assert balanced(result, "slow")
         assert slow.remark.startswith(f"{slow.dropped} dropped")
         handles["slow"].settle()  # it goes on where it stopped

@@ -10,7 +10,10 @@ import pytest
 
 from openhcs_viewers import launcher
 from openhcs_viewers.config import (
+    FijiLUT,
+    FijiStreamingConfig,
     GlobalPipelineConfig,
+    LazyFijiStreamingConfig,
     LazyNapariStreamingConfig,
     NapariDimensionMode,
     NapariStreamingConfig,
@@ -97,6 +100,36 @@ def test_steps_on_two_ports_have_two_viewers(
     assert [counts.displayed for counts in result.viewers.values()] == [2 * IMAGES, IMAGES]
     names = [{name.split("_Channel")[0] for name in layers(handle)} for handle in orchestrator.handles]
     assert names == [{"Step_00_load", "Step_02_again"}, {"Step_01_other"}]
+
+
+def test_every_viewer_that_is_configured_gets_its_steps(
+    plate: Path, tmp_path: Path, asked: list[dict[str, Any]]
+) -> None:
+    steps = [
+        LOAD,
+        Step("fiji only", napari_streaming=NONE),
+        Step("napari only", fiji_streaming=LazyFijiStreamingConfig(enabled=False)),
+        Step("other", fiji_streaming=LazyFijiStreamingConfig(fiji_port=5701, lut=FijiLUT.FIRE)),
+    ]
+    config = PipelineConfig(
+        napari_streaming=NapariStreamingConfig(napari_port=5600),
+        fiji_streaming=FijiStreamingConfig(fiji_port=5700, persistent=False),
+    )
+    orchestrator = PipelineOrchestrator([plate], steps, config, output=tmp_path, workers=1)
+    result = orchestrator.run()
+    assert result.ok, result.failures
+    places = [(one["kind"], one["port"], one["detached"]) for one in asked]
+    assert places == [("napari", 5600, True), ("fiji", 5700, False), ("fiji", 5701, False)]
+    kinds = ["napari", "fiji", f"fiji localhost:{orchestrator.handles[2].port}"]
+    assert list(result.viewers) == kinds
+    assert [result.viewers[kind].displayed for kind in kinds] == [3 * IMAGES, 2 * IMAGES, IMAGES]
+    assert {counts.policy for counts in result.viewers.values()} == {"drop"}
+    names = [{name.split("_Channel")[0] for name in layers(handle)} for handle in orchestrator.handles]
+    assert names == [
+        {"Step_00_load", "Step_02_napari only", "Step_03_other"},
+        {"Step_00_load", "Step_01_fiji only"},
+        {"Step_03_other"},
+    ]
 
 
 def test_one_step_can_be_shown_alone(plate: Path, tmp_path: Path, asked: list[dict[str, Any]]) -> None:
