@@ -45,6 +45,7 @@ class RecordingViewer(Viewer):
         self.axes: tuple[Axis, ...] = ()
         self.refuse: dict[str, str] = {}
         self._position: dict[Component, Value] = {}
+        self._wanted: dict[Component, Value] = {}  # also of sliders that are not there yet
         self._pending = threading.Event()
         self._closed = threading.Event()
 
@@ -69,7 +70,7 @@ class RecordingViewer(Viewer):
 
     def move(self, position: Mapping[Component, Value]) -> None:
         """Move sliders, as a user does."""
-        wanted = {**self._position, **position}
+        wanted = self._wanted = {**self._wanted, **self._position, **position}
         self._position = {
             which: wanted[which] if wanted.get(which) in values else values[0] for which, values in self.axes
         }
