@@ -41,6 +41,9 @@ own within milliseconds."""
 GUI_TIMEOUT = 30.0
 """Seconds a request that needs the window may take: a picture of many layers drawn in software takes some."""
 
+SAVE_TIMEOUT = 300.0
+"""Seconds that saving everything may take: some gigabytes go to the disk."""
+
 _POLL = 0.05
 
 
@@ -212,6 +215,26 @@ class ViewerHandle:
             target = Path(folder) / "picture.png" if path is None else Path(path).absolute()
             self._command("screenshot", path=str(target), canvas_only=canvas_only)
             return target.read_bytes()
+
+    def save(self, path: str | os.PathLike[str], *, layer: str | None = None) -> list[Path]:
+        """Save what it shows as TIFF files and return their paths; only where the viewer is ImageJ or Fiji.
+
+        Parameters
+        ----------
+        path : path
+            A folder, which gets a file for each hyperstack; or a file that ends in ``.tif``, for one.
+        layer : str, optional
+            The name of the one to save; all of them when not given.
+
+        Raises
+        ------
+        ViewerError
+            There is none of that name, or it cannot be written.
+        zmqruntime.errors.RemoteError
+            ``refused`` over tcp; ``unknown-command`` by another kind of viewer.
+        """
+        written = self._command("save", SAVE_TIMEOUT, path=str(Path(path).absolute()), layer=layer)
+        return [Path(one) for one in written]
 
     # ------------------------------------------------------------------ what goes to it
     def sender(self, **options: Any) -> ImageSender:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,7 @@ def _write(window: HyperstackWindow, file: Path) -> None:
             f"{window.plan.name!r} cannot be saved as {file}: {error.strerror or error}"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there: there is no such folder, or it has its name
+            part.unlink()
         image.setTitle(title)
         image.changes = changes

@@ -60,6 +60,7 @@ class Hyperstack:
         self._wake = wake
         self._lock = threading.Lock()
         self._late: dict[Position, HeapPlane] = {}
+        self._early: dict[Position, HeapPlane] = {}  # for places the plan does not have yet
         self._padded: dict[Position, tuple[Any, Any]] = {}
         self._spread: set[Position] = set()
         self._blank = self._new_blank()
@@ -78,16 +79,21 @@ class Hyperstack:
     # -- the GUI thread
 
     def grow(self, plan: HyperstackPlan) -> None:
-        """Take on a larger plan: `stack` gets longer, or is another one with the same planes.
+        """Take on a larger plan: `stack` is another one then, with the same planes, not yet the image's.
 
-        Costs references. Pixels are touched when planes become larger only, for they have to be laid out anew.
+        The one on show stays as it is: ImageJ forgets an image's dimensions as soon as anybody asks for them while
+        they do not fit its stack. Costs references; pixels are touched when planes become larger only, for they have
+        to be laid out anew.
         """
         old, self.plan = self.plan, plan
+        early, self._early = self._early, {}
+        with self._lock:
+            self._late = {**early, **self._late}
         if plan.plane_shape != old.plane_shape:
             self._padded.clear()
             self._blank = self._new_blank()
         if (plan.plane_shape, plan.run) == (old.plane_shape, old.run) and _appends(old, plan):
-            self._append(old.size)
+            self.stack = self._appended(old)
         else:
             self.stack = self._new_stack()
 
@@ -119,7 +125,7 @@ class Hyperstack:
         """Why this image is no longer the hyperstack we made, or nothing: the user may do what he likes with it."""
         if self.image.getStack() != self.stack or self.stack.getSize() != _planes(self.plan):
             return "its stack was replaced in ImageJ (cropped, converted or cut)"
-        if tuple(self.image.getDimensions())[2:] != self.plan.size:
+        if tuple(self.image.getDimensions(False))[2:] != self.plan.size:
             return "its dimensions were changed in ImageJ"
         return ""
 
@@ -133,6 +139,8 @@ class Hyperstack:
         for position, plane in late.items():
             pixels = self._fitted(position, plane)
             slots = self.plan.slots(position)
+            if not slots:
+                self._early[position] = plane
             if len(slots) > 1:
                 self._spread.add(position)
             for index in slots:
@@ -157,28 +165,34 @@ class Hyperstack:
         return new_array(self.type, height * width)
 
     def _new_stack(self) -> Any:
-        height, width = self.plan.plane_shape[:2]
-        stack = java("ij.ImageStack")(width, height, _planes(self.plan))
-        java("java.util.Arrays").fill(stack.getImageArray(), self._blank)
-        self._label(stack, 0)
+        stack = self._empty_stack(0)
         for position in self._store.positions(self.plan.layer_id):
             self._note(position)
         self._put(stack)
         return stack
 
-    def _append(self, old: tuple[int, int, int]) -> None:
-        begin = old[0] * old[1] * old[2]
-        for _ in range(_planes(self.plan) - begin):
-            self.stack.addSlice("", self._blank)
+    def _appended(self, old: HyperstackPlan) -> Any:
+        """A stack that begins as the one there is."""
+        count = _planes(old)
         # The labels of the others change with the second frame, which is when there are frames to tell apart.
-        self._label(self.stack, begin if old[2] > 1 else 0)
+        stack = self._empty_stack(count if len(old.frames) > 1 else 0)
+        copy = java("java.lang.System").arraycopy
+        copy(self.stack.getImageArray(), 0, stack.getImageArray(), 0, count)
+        if len(old.frames) > 1:
+            copy(self.stack.getSliceLabels(), 0, stack.getSliceLabels(), 0, count)
         for position in self._spread:  # also shown at the new frames
             self._note(position)
+        self._put(stack)
+        return stack
 
-    def _label(self, stack: Any, begin: int) -> None:
-        labels = [self.plan.label(index + 1) for index in range(begin, _planes(self.plan))]
-        array = jpype.JArray(jpype.JString)(labels)
-        java("java.lang.System").arraycopy(array, 0, stack.getSliceLabels(), begin, len(labels))
+    def _empty_stack(self, first: int) -> Any:
+        """A stack of blank planes, with labels from the plane `first` (from 0) on."""
+        (height, width), count = self.plan.plane_shape[:2], _planes(self.plan)
+        stack = java("ij.ImageStack")(width, height, count)
+        java("java.util.Arrays").fill(stack.getImageArray(), self._blank)
+        labels = jpype.JArray(jpype.JString)([self.plan.label(at + 1) for at in range(first, count)])
+        java("java.lang.System").arraycopy(labels, 0, stack.getSliceLabels(), first, count - first)
+        return stack
 
     def _fitted(self, position: Position, plane: HeapPlane) -> Any:
         """The array of a plane as large as all of the stack, smaller ones top left on blank."""

@@ -181,7 +181,7 @@ class HyperstackWindow:
         self.hyperstack.grow(plan)
         place = plan.nearest(where)
         with self._kept(larger):
-            if not self._stretch(plan, place, larger):
+            if larger or not self._stretch(old, place):
                 image.setStack(self.hyperstack.stack, *plan.size)
                 image.setOpenAsHyperStack(True)
             self.looks.dress(plan, kept)
@@ -191,30 +191,28 @@ class HyperstackWindow:
         self.looking = None
         image.updateAndDraw()
 
-    def _stretch(self, plan: HyperstackPlan, place: tuple[int, int, int], larger: bool) -> bool:
+    def _stretch(self, old: HyperstackPlan, place: tuple[int, int, int]) -> bool:
         """Have ImageJ's own window take on the new dimensions in place; False where it cannot.
 
         ImageJ would replace the window whenever a slider gets longer: it jumps, blinks and loses the mouse that drags
         its slider. All it needs is to know the new numbers already when the stack comes.
         """
-        window, access = self.window, _access()
-        if window is None or access is None or larger or not isinstance(window, java("ij.gui.StackWindow")):
+        window, access, size = self.window, _access(), self.plan.size
+        if access is None or not isinstance(window, java("ij.gui.StackWindow")):
+            return False
+        if [one > 1 for one in old.size] != [one > 1 for one in size]:
             return False
         image = self.image
-        # As they were: the stack has its new planes already, and ImageJ would check its numbers against them.
-        old = tuple(int(one) for one in image.getDimensions(False))[2:]
-        several = [[count > 1 for count in size] for size in (old, plan.size)]
-        if several[0] != several[1]:
-            return False
-        index = ((place[2] - 1) * plan.size[1] + place[1] - 1) * plan.size[0] + place[0]
+        index = ((place[2] - 1) * size[1] + place[1] - 1) * size[0] + place[0]
         with jpype.synchronized(window), jpype.synchronized(image):
-            access.tell(window, plan.size, place)
+            access.tell(window, size, place)
             access.go(image, index, place)
-            image.setStack(self.hyperstack.stack, *plan.size)
+            image.setStack(self.hyperstack.stack, *size)
+            access.insist(image, size)
             if not window.isHyperStack():  # with one slider, which counts all planes
-                access.tell(window, (1, sum(plan.size) - 2, 1), (1, index, 1))
+                access.tell(window, (1, image.getStackSize(), 1), (1, index, 1))
         access.lengthen(window)
-        return True
+        return bool(window == self.window)
 
     @contextmanager
     def _kept(self, larger: bool) -> Iterator[None]:
@@ -257,6 +255,7 @@ class _Access:
         self._numbers = {name: _field(window, name) for name in names}
         self._sliders = tuple(_field(window, name) for name in ("cSelector", "zSelector", "tSelector"))
         self._current = _field(image, "currentSlice")
+        self._size = tuple(_field(image, name) for name in names[:3])
 
     def tell(self, window: Any, size: tuple[int, int, int], place: tuple[int, int, int]) -> None:
         """Tell a window its dimensions and its place."""
@@ -268,6 +267,11 @@ class _Access:
         """Tell an image its place."""
         self._current.setInt(image, index)
         image.updatePosition(*place)
+
+    def insist(self, image: Any, size: tuple[int, int, int]) -> None:
+        """Tell an image its dimensions again: whoever asked for them in the wrong moment made it forget them."""
+        for field, count in zip(self._size, size, strict=True):
+            field.setInt(image, count)
 
     def lengthen(self, window: Any) -> None:
         """Make a window's sliders as long as its dimensions, standing at its place."""

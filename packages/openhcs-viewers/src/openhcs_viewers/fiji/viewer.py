@@ -85,7 +85,7 @@ class FijiViewer(Viewer):
     def open(self, title: str) -> None:
         """See `Viewer.open`. Takes about a second the first time in a process."""
         self.title = title
-        if not self._engine.headless:
+        if self._own and not self._engine.headless:
             check_display()
             self._engine.show_window(title)
         on_edt(lambda: _warm_up(self._engine.headless))
