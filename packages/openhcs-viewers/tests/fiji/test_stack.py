@@ -1,0 +1,177 @@
+"""A hyperstack in a real ImageJ: every plane at its place, however it grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openhcs_viewers.fiji._java import java, on_edt
+from polystore.projection import DisplaySpec
+from polystore.streaming.messages import BatchContext
+
+
+def step(run: str = "run", **display: Any) -> BatchContext:
+    return BatchContext(run=run, step_index=1, step_name="blur", display=DisplaySpec(**display))
+
+
+def dimensions(rig: Any, at: int = 0) -> tuple[int, ...]:
+    return tuple(int(one) for one in rig.image(at).getDimensions())
+
+
+def stored(rig: Any) -> list[Any]:
+    """The arrays of the first hyperstack in the store, in the order in which they came."""
+    layer = rig.window().plan.layer_id
+    return [rig.store.array(layer, position) for position in rig.store.positions(layer)]
+
+
+def test_planes_stand_at_their_channel_slice_and_frame(rig: Any) -> None:
+    for t in (1, 2):
+        for z in (1, 2, 3):
+            for channel in (1, 2):
+                rig.send(100 * t + 10 * z + channel, channel=channel, z=z, t=t)
+    rig.show()
+    assert dimensions(rig) == (32, 32, 2, 3, 2)
+    assert rig.values() == [111, 112, 121, 122, 131, 132, 211, 212, 221, 222, 231, 232]
+    assert str(rig.image().getStack().getSliceLabel(1)) == "channel 1; z 1; t 1"
+
+
+def test_missing_planes_share_one_blank_array(rig: Any) -> None:
+    rig.send(5, channel=1, z=1)
+    rig.send(7, channel=2, z=3)
+    rig.send(9, channel=1, z=2)
+    rig.show()
+    assert rig.values() == [5, 0, 9, 0, 0, 7]
+    images = rig.image().getStack().getImageArray()
+    assert images[1] == images[3] == images[4]
+    assert images[0] != images[1]
+
+
+def test_planes_are_shown_without_a_copy(rig: Any) -> None:
+    rig.send(5, z=1)
+    rig.send(6, z=2)
+    rig.show()
+    arrays = stored(rig)
+    for index in (1, 2):
+        assert rig.image().getStack().getPixels(index) == arrays[index - 1]
+
+
+def test_values_that_come_late_take_their_places(rig: Any) -> None:
+    for z, channel in ((5, 2), (1, 2), (3, 1), (5, 1), (3, 2), (1, 1)):
+        rig.send(10 * z + channel, channel=channel, z=z)
+        rig.show()
+    assert dimensions(rig) == (32, 32, 2, 3, 1)
+    assert rig.values() == [11, 12, 31, 32, 51, 52]
+
+
+def test_frames_are_appended_in_the_same_window(rig: Any) -> None:
+    for t in (1, 2):
+        rig.send(t, t=t)
+    rig.show()
+    window = rig.window().window
+    for t in range(3, 30):
+        rig.send(t, t=t)
+        if t % 4 == 0:
+            rig.show()
+    rig.show()
+    assert rig.window().window == window
+    assert rig.values() == list(range(1, 30))
+    assert dimensions(rig) == (32, 32, 1, 1, 29)
+
+
+def test_a_plane_sent_again_is_another_one(rig: Any) -> None:
+    rig.send(5, z=1)
+    rig.send(6, z=2)
+    rig.show()
+    rig.send(50, z=1)
+    rig.send(60, z=2)
+    rig.show()
+    assert rig.values() == [50, 60]
+
+
+def test_what_imagej_writes_back_when_the_user_moves_on_loses_no_plane(rig: Any) -> None:
+    for z in (1, 3):
+        rig.send(z, z=z)
+    rig.send(2, z=2, channel=1)  # in another window: this one has no place for z 2 yet
+    rig.show()
+    rig.send(100, z=1)
+    # ImageJ shows z 1, and writes the array it shows into the stack before it shows another.
+    on_edt(lambda: rig.image().setPosition(1, 2, 1))
+    assert rig.values()[:2] == [1, 3]
+    rig.show()
+    assert rig.values()[:2] == [100, 3]
+    rig.move(1, 1, 1)
+    rig.move(1, 2, 1)
+    assert rig.values()[:2] == [100, 3]
+
+
+def test_smaller_planes_lie_top_left_on_blank(rig: Any) -> None:
+    context = step(variable_size="pad_to_max")
+    rig.send(7, shape=(16, 24), z=1, context=context)
+    rig.show()
+    rig.send(9, shape=(32, 20), z=2, context=context)
+    rig.send(8, shape=(8, 8), z=3, context=context)
+    rig.show()
+    assert dimensions(rig) == (24, 32, 1, 3, 1)
+    for index, (height, width, value) in enumerate(((16, 24, 7), (32, 20, 9), (8, 8, 8))):
+        expected = np.zeros((32, 24))
+        expected[:height, :width] = value
+        assert np.array_equal(rig.pixels(index + 1), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "depth", "array"),
+    [("uint8", 8, "byte[]"), ("uint16", 16, "short[]"), ("float32", 32, "float[]"), ("int32", 32, "float[]")],
+)
+def test_depths(rig: Any, dtype: str, depth: int, array: str) -> None:
+    for channel in (1, 2):
+        rig.send(channel, dtype=dtype, channel=channel, z=1)
+        rig.send(channel + 10, dtype=dtype, channel=channel, z=2)
+    rig.show()
+    assert int(rig.image().getBitDepth()) == depth
+    assert type(rig.image().getStack().getPixels(1)).__name__ == array
+    assert rig.values() == [1, 2, 11, 12]
+
+
+def test_colour_pictures_are_a_stack_of_their_own_kind(rig: Any) -> None:
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 255
+    rig.send(red, z=1, contrast=None)
+    rig.send(np.roll(red, 1, axis=2), z=2, contrast=None)
+    rig.show()
+    assert int(rig.image().getBitDepth()) == 24
+    assert dimensions(rig) == (32, 32, 1, 2, 1)
+    assert rig.colour() == (255, 0, 0)
+    rig.move(1, 2, 1)
+    assert rig.colour() == (0, 255, 0)
+    rig.send(red, z=3, contrast=None)
+    rig.show()
+    assert rig.colour() == (0, 255, 0)
+
+
+def test_a_later_run_takes_over_the_window(rig: Any) -> None:
+    for z in (1, 2, 3):
+        rig.send(z, z=z, context=step(replace_layers=True))
+    rig.show()
+    window = rig.window().window
+    for z in (2, 3):
+        rig.send(10 * z, z=z, context=step("another", replace_layers=True))
+    rig.show()
+    assert len(rig.windows) == 1
+    assert rig.values() == [20, 30]
+    assert rig.window().window == window
+
+
+def test_growing_costs_no_pixels(rig: Any) -> None:
+    """The arrays stay the same ones whichever dimension grows."""
+    rig.send(1, channel=1, z=1)
+    rig.send(2, channel=1, z=2)
+    rig.show()
+    (array, _) = stored(rig)
+    for more in ({"channel": 2, "z": 1}, {"channel": 1, "z": 0}, {"channel": 0, "z": 5}):
+        rig.send(3, **more)
+        rig.show()
+        images = rig.image().getStack().getImageArray()
+        assert [one == array for one in images].count(True) == 1
+    assert int(java("ij.WindowManager").getImageCount()) == 1

@@ -1,0 +1,575 @@
+"""What a biologist sees and touches: real windows of a real ImageJ."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from openhcs_viewers.errors import ViewerClosedError, ViewerError
+from openhcs_viewers.fiji._java import java, later, on_edt
+from polystore.projection import DisplaySpec
+from polystore.streaming.messages import BatchContext
+
+
+def step(run: str = "run", **display: Any) -> BatchContext:
+    return BatchContext(run=run, step_index=1, step_name="blur", display=DisplaySpec(**display))
+
+
+AUTO = step(colormap="auto")
+
+WHITE = 200
+"""Above the range of 0..100: ImageJ draws the highest value itself a little darker."""
+
+
+def place(rig: Any, at: int = 0) -> tuple[int, ...]:
+    return tuple(rig.window(at).place())
+
+
+def bounds(rig: Any, at: int = 0) -> tuple[int, ...]:
+    frame = rig.window(at).window
+    return int(frame.getX()), int(frame.getY()), int(frame.getWidth()), int(frame.getHeight())
+
+
+def test_the_first_image_is_on_screen(rig: Any) -> None:
+    image = rig.send(WHITE, well="A01")
+    rig.show()
+    assert image.outcome == "displayed"
+    assert str(rig.image().getTitle()) == "Step_01_blur_Well_A01"
+    assert rig.colour() == (255, 255, 255)
+
+
+def test_channels_add_up_in_their_colours(rig: Any) -> None:
+    for channel, value in (("DAPI", WHITE), ("GFP", WHITE), ("Cy5", 0)):
+        for z in (1, 2):
+            rig.send(value if z == 1 else 0, channel=channel, z=z, context=AUTO)
+    rig.show()
+    described = rig.viewer.state()["layers"][0]
+    assert described["mode"] == "composite"
+    assert dict(zip(described["axes"]["channel"], described["luts"], strict=True)) == {
+        "Cy5": "cyan",
+        "DAPI": "blue",
+        "GFP": "green",
+    }
+    assert rig.colour() == (0, 255, 255)
+    rig.move(1, 2, 1)
+    assert rig.colour() == (0, 0, 0)
+
+
+def test_channels_can_be_shown_one_at_a_time_in_colour_or_gray(rig: Any) -> None:
+    for shown, well in (("color", "A01"), ("grayscale", "B02")):
+        for channel in ("DAPI", "GFP"):
+            rig.send(WHITE, well=well, channel=channel, context=step(colormap="auto", channel_display=shown))
+    rig.show()
+    assert [rig.colour(0), rig.colour(1)] == [(0, 0, 255), (255, 255, 255)]
+    for at in (0, 1):
+        rig.move(2, 1, 1, at=at)
+    assert [rig.colour(0), rig.colour(1)] == [(0, 255, 0), (255, 255, 255)]
+
+
+def test_a_channel_more_keeps_the_colours(rig: Any) -> None:
+    for z in (1, 2):
+        rig.send(WHITE, channel="GFP", z=z, context=AUTO)
+    rig.show()
+    assert rig.colour() == (0, 255, 0)
+    rig.send(WHITE, channel="DAPI", z=1, context=AUTO)  # comes before GFP
+    rig.show()
+    assert rig.window().describe()["luts"] == ["blue", "green"]
+    assert rig.colour() == (0, 255, 255)
+    assert place(rig) == (2, 1, 1)  # still at GFP
+
+
+def test_more_channels_than_imagej_adds_up_are_shown_one_at_a_time(rig: Any) -> None:
+    for channel in range(1, 11):
+        rig.send(100 * channel, channel=channel, context=AUTO)
+        rig.show()
+    assert rig.window().describe()["mode"] == "color"
+    assert rig.values() == [100 * channel for channel in range(1, 11)]
+    rig.move(10, 1, 1)
+    assert rig.colour() == (255, 255, 0)  # yellow, the tenth in the cycle
+
+
+def test_what_the_user_looks_at_waits_for_the_window_and_the_rest_does_not(rig: Any) -> None:
+    for z in (1, 2):
+        for channel in (1, 2):
+            rig.send(0, z=z, channel=channel, context=AUTO)
+    rig.show()
+    assert [rig.send(WHITE, z=1, channel=c, context=AUTO).outcome for c in (1, 2)] == ["", ""]
+    assert rig.send(WHITE, z=2, channel=1, context=AUTO).outcome == "displayed"
+    rig.show()
+    rig.move(1, 2, 1)
+    again = rig.send(50, z=2, channel=2, context=AUTO)
+    assert not again.outcome
+    rig.show()
+    assert again.outcome == "displayed"
+    assert rig.colour() == (0, 127, 255)
+
+
+def test_a_plane_that_comes_while_the_slider_moves_is_shown(rig: Any) -> None:
+    for z in (1, 2):
+        rig.send(0, z=z)
+    rig.show()
+    on_edt(lambda: rig.image().setPosition(1, 2, 1))  # nobody has noticed yet
+    assert rig.send(WHITE, z=2).outcome == "displayed"
+    rig.show()
+    assert rig.colour() == (255, 255, 255)
+
+
+def test_the_users_place_is_a_value_and_not_an_index(rig: Any) -> None:
+    for z in (10, 20):
+        rig.send(z, z=z)
+    rig.show()
+    rig.move(1, 2, 1)
+    for z in (5, 15, 25):
+        rig.send(z, z=z)
+    rig.show()
+    assert place(rig) == (1, 4, 1)
+    assert rig.window().describe()["position"] == {"z": 20}
+    rig.send(1, z=20, t=1)
+    rig.show()
+    assert rig.values() == [5, 10, 15, 20, 25]
+
+
+def test_growing_takes_nothing_of_the_users_away(rig: Any) -> None:
+    for channel in ("DAPI", "GFP"):
+        for t in (1, 2):
+            for z in (1, 2):
+                rig.send(10 * z, shape=(64, 64), channel=channel, z=z, t=t, context=AUTO)
+    rig.show()
+    rig.rest()
+    image, frame = rig.image(), rig.window().window
+    canvas = frame.getCanvas()
+    overlay = java("ij.gui.Overlay")(java("ij.gui.Roi")(3, 3, 9, 9))
+
+    def touch() -> None:
+        frame.setLocation(333, 222)
+        canvas.zoomIn(20, 20)
+        image.setPosition(2, 2, 1)
+        image.setDisplayRange(5, 55)
+        image.setRoi(4, 5, 10, 12)
+        image.setOverlay(overlay)
+        image.getActiveChannels()[0] = False
+        image.updateAndDraw()
+
+    on_edt(touch)
+    rig.show()
+    before, zoom = bounds(rig), float(canvas.getMagnification())
+    for t in (3, 4):
+        rig.send(1, shape=(64, 64), channel="DAPI", z=1, t=t, context=AUTO)
+    rig.send(1, shape=(64, 64), channel="DAPI", z=0, t=1, context=AUTO)
+    rig.send(1, shape=(64, 64), channel="Cy5", z=1, t=1, context=AUTO, contrast=(1.0, 7.0))
+    rig.show()
+    assert tuple(image.getDimensions())[2:] == (3, 3, 4)
+    assert rig.image() == image
+    assert rig.window().window == frame
+    assert frame.getCanvas() == canvas
+    assert bounds(rig) == before
+    assert canvas.getMagnification() == zoom
+    assert rig.window().describe()["position"] == {"channel": "GFP", "z": 2, "t": 1}
+    assert [str(one) for one in rig.window().describe()["luts"]] == ["cyan", "blue", "green"]
+    assert rig.window().describe()["ranges"] == [(1.0, 7.0), (0.0, 100.0), (5.0, 55.0)]
+    assert [bool(one) for one in image.getActiveChannels()][:3] == [True, False, True]
+    assert image.getRoi().getBounds() == java("java.awt.Rectangle")(4, 5, 10, 12)
+    assert image.getOverlay() == overlay
+    assert int(java("ij.WindowManager").getImageCount()) == 1
+
+
+def test_a_new_slider_keeps_the_users_place_and_zoom(rig: Any) -> None:
+    rig.send(1, shape=(64, 64), t=1)
+    rig.show()
+    rig.rest()
+    frame = rig.window().window
+
+    def touch() -> None:
+        frame.setLocation(301, 202)
+        frame.getCanvas().zoomOut(0, 0)
+        rig.image().setRoi(4, 5, 10, 12)
+
+    on_edt(touch)
+    zoom = float(frame.getCanvas().getMagnification())
+    rig.send(2, shape=(64, 64), t=2)
+    rig.show()
+    rig.send(3, shape=(64, 64), t=3)
+    rig.show()
+    assert rig.values() == [1, 2, 3]
+    assert bounds(rig)[:2] == (301, 202)
+    assert float(rig.window().window.getCanvas().getMagnification()) == zoom
+    assert rig.image().getRoi().getBounds() == java("java.awt.Rectangle")(4, 5, 10, 12)
+
+
+def test_the_users_range_is_his(rig: Any) -> None:
+    for channel in (1, 2):
+        rig.send(
+            np.arange(1024, dtype=np.uint16).reshape(32, 32), channel=channel, context=AUTO, contrast=None
+        )
+    rig.show()
+    first = rig.window().describe()["ranges"]
+    on_edt(lambda: rig.image().setDisplayRange(3, 33))
+    for channel in (1, 2):
+        rig.send(
+            2 * np.arange(1024, dtype=np.uint16).reshape(32, 32), channel=channel, context=AUTO, contrast=None
+        )
+    rig.show()
+    ranges = rig.window().describe()["ranges"]
+    assert ranges[0] == (3.0, 33.0)
+    assert ranges[1][1] > first[1][1]
+
+
+def test_the_senders_range_is_there_before_anything_is_shown(rig: Any) -> None:
+    rig.send(60, channel="DAPI", contrast=(0.0, 50.0), context=AUTO)
+    rig.send(60, channel="GFP", contrast=(0.0, 500.0), context=AUTO)
+    rig.show()
+    assert rig.window().describe()["ranges"] == [(0.0, 50.0), (0.0, 500.0)]
+    assert rig.colour()[2] == 255
+    assert 28 <= rig.colour()[1] <= 32
+
+
+def test_calibration(rig: Any) -> None:
+    rig.send(1, z=1, well="A01", context=step(scale=(0.5, 0.25), z_step=2.0, frame_interval=30.0))
+    rig.send(1, z=1, well="B01")
+    rig.show()
+    assert rig.window(0).describe()["calibration"] == {
+        "pixel_width": 0.25,
+        "pixel_height": 0.5,
+        "pixel_depth": 2.0,
+        "unit": "\u00b5m",
+        "frame_interval": 30.0,
+        "time_unit": "sec",
+    }
+    assert rig.window(1).describe()["calibration"]["unit"] == "pixel"
+
+
+def test_labels_are_told_apart_whatever_their_number(rig: Any) -> None:
+    labels = np.zeros((32, 32), np.uint16)
+    labels[:, 16:] = 7
+    rig.send(labels, kind="labels", z=1)
+    rig.send(labels * 100, kind="labels", z=2)
+    rig.show()
+    assert str(rig.image().getTitle()).endswith("labels")
+    assert rig.window().describe()["luts"] == ["glasbey"]
+    assert rig.window().describe()["ranges"] == [(0.0, 255.0)]
+    assert max(rig.colour()) > 60
+    rig.move(1, 2, 1)
+    rig.send(labels * 200, kind="labels", z=2)
+    rig.show()
+    assert rig.window().describe()["ranges"] == [(0.0, 1400.0)]
+
+
+def test_follow_goes_to_the_newest_image(rig: Any) -> None:
+    context = step(follow=True)
+    for z in (1, 2, 3):
+        rig.send(z, z=z, context=context)
+        rig.show()
+        assert rig.window().describe()["position"] == {"z": z}
+    rig.move(1, 1, 1)
+    assert place(rig) == (1, 1, 1)
+    rig.send(20, z=2, context=context)
+    rig.show()
+    assert place(rig) == (1, 2, 1)
+
+
+# -- what the user may do
+
+
+def test_a_closed_window_stays_away_until_another_run(rig: Any) -> None:
+    for well in ("A01", "B02"):
+        rig.send(1, well=well)
+    rig.show()
+    window = rig.window().window
+    on_edt(window.close)
+    rig.show()
+    refused = rig.send(2, well="A01")
+    rig.show()
+    assert (refused.outcome, refused.reason) == ("dropped", "its layer was deleted in the viewer")
+    assert [one.plan.name for one in rig.windows] == ["Step_01_blur_Well_B02"]
+    again = rig.send(3, well="A01", context=step("another"))
+    rig.show()
+    assert again.outcome == "displayed"
+    assert len(rig.windows) == 2
+
+
+def test_a_macro_that_closes_all_is_a_user_who_closes_all(rig: Any, caplog: Any) -> None:
+    for well in ("A01", "B02", "C03"):
+        rig.send(1, well=well)
+    rig.show()
+    on_edt(lambda: java("ij.IJ").runMacro('close("*");'))
+    rig.show()
+    assert rig.windows == []
+    assert rig.send(1, well="B02").outcome == "dropped"
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("run('8-bit');", "its stack was replaced in ImageJ"),
+        ("makeRectangle(2, 2, 9, 9); run('Crop');", "its stack was replaced in ImageJ"),
+        ("run('Delete Slice', 'delete=slice');", "its stack was replaced in ImageJ"),
+        (
+            "run('Properties...', 'channels=1 slices=1 frames=3 pixel_width=1 pixel_height=1 voxel_depth=1');",
+            "its dimensions were changed in ImageJ",
+        ),
+    ],
+    ids=["convert", "crop", "delete slice", "dimensions"],
+)
+def test_what_the_user_makes_something_else_of_is_given_up_once(
+    rig: Any, caplog: Any, command: str, said: str
+) -> None:
+    for z in (1, 2, 3):
+        rig.send(10 * z, z=z)
+    rig.show()
+    image = rig.image()
+    java("ij.IJ").selectWindow(image.getID())
+    java("ij.IJ").runMacro(command)
+    late = [rig.send(5, z=z) for z in (1, 2, 3)]
+    rig.show()
+    late += [rig.send(6, z=z) for z in (1, 4)]
+    rig.show()
+    assert late[-1].outcome == "dropped"
+    assert said in late[-1].reason
+    warnings = [one for one in caplog.records if one.levelno >= logging.WARNING and "given up" in one.message]
+    assert len(warnings) == 1
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert image.getWindow() is not None
+    image.changes = False
+    on_edt(image.close)
+
+
+def test_a_duplicate_is_the_users(rig: Any) -> None:
+    for z in (1, 2):
+        rig.send(z, z=z)
+    rig.show()
+    copy = rig.image().duplicate()
+    on_edt(copy.show)
+    rig.send(50, z=1)
+    rig.show()
+    assert rig.values() == [50, 2]
+    assert int(copy.getStack().getProcessor(1).getf(0, 0)) == 1
+    copy.changes = False
+    on_edt(copy.close)
+
+
+def test_windows_of_one_name_are_two(rig: Any) -> None:
+    first = rig.send(10, z=1, context=step("one"))
+    second = rig.send(20, z=1, context=step("two"))
+    rig.show()
+    assert (first.outcome, second.outcome) == ("displayed", "displayed")
+    assert [rig.values(at) for at in (0, 1)] == [[10], [20]]
+    java("ij.IJ").runMacro(f"rename('{rig.image(0).getTitle()}');")
+    rig.send(21, z=1, context=step("two"))
+    rig.show()
+    assert [rig.values(at) for at in (0, 1)] == [[10], [21]]
+
+
+def test_a_layer_imagej_cannot_show_costs_only_itself(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    from openhcs_viewers.fiji import _display
+
+    real = _display.new_image
+
+    def odd(plan: Any, *rest: Any) -> Any:
+        if "A01" in plan.name:
+            raise java("java.lang.IllegalStateException")("of a plugin")
+        return real(plan, *rest)
+
+    monkeypatch.setattr(_display, "new_image", odd)
+    lost, shown = rig.send(1, well="A01"), rig.send(1, well="B02")
+    rig.show()
+    assert lost.outcome == "dropped"
+    assert "of a plugin" in lost.reason
+    assert shown.outcome == "displayed"
+    assert rig.send(2, well="A01").outcome == "dropped"
+
+
+# -- the loop
+
+
+@pytest.fixture
+def looping(rig: Any) -> Any:
+    """A viewer whose loop turns in a thread of the test's."""
+    beats: list[float] = []
+    thread = threading.Thread(
+        target=lambda: rig.viewer.run(rig.viewer.pump, lambda: beats.append(time.monotonic())), daemon=True
+    )
+    rig.beats = beats
+    thread.start()
+    yield rig
+    rig.viewer.close()
+    thread.join(10.0)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.005)
+
+
+def test_the_loop_shows_what_arrives_and_its_heart_beats(looping: Any) -> None:
+    image = looping.send(WHITE)
+    until(lambda: image.outcome == "displayed")
+    assert looping.colour() == (255, 255, 255)
+    count = len(looping.beats)
+    until(lambda: len(looping.beats) > count + 1)
+
+
+def test_updates_are_put_together(looping: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looping.send(1, z=1)
+    until(lambda: looping.windows and not looping.scene.status()["images"]["waiting"])
+    draws = []
+    window = looping.window()
+    real = window.refresh
+    monkeypatch.setattr(window, "refresh", lambda **options: (draws.append(1), real(**options)))
+    begin = time.monotonic()
+    images = [looping.send(value, z=1) for value in range(2, 400)]
+    until(lambda: images[-1].outcome == "displayed")
+    assert len(draws) <= 20 * (time.monotonic() - begin) + 2
+    assert looping.values() == [399]
+
+
+def test_the_heart_stands_still_while_the_event_thread_is_held(looping: Any) -> None:
+    until(lambda: bool(looping.beats))
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go.wait(20.0)
+
+    later(hold)
+    held.wait(10.0)
+    time.sleep(0.6)  # a beat that was on its way
+    count = len(looping.beats)
+    time.sleep(0.8)
+    still = len(looping.beats) - count
+    go.set()
+    until(lambda: len(looping.beats) > count)
+    assert still == 0
+
+
+def test_closing_takes_bounded_time_while_the_event_thread_is_held(rig: Any) -> None:
+    rig.send(1)
+    rig.show()
+    go = threading.Event()
+    later(lambda: go.wait(20.0))
+    begin = time.monotonic()
+    rig.viewer.close()
+    took = time.monotonic() - begin
+    go.set()
+    assert took < 4.0
+    on_edt(lambda: None)
+
+
+def test_planes_stream_while_the_user_drags_the_slider(looping: Any, caplog: Any) -> None:
+    count = 300
+    first = [looping.send(t, channel=channel, t=t, context=AUTO) for t in (1, 2) for channel in (1, 2)]
+    until(lambda: all(one.outcome for one in first))
+    image, frame = looping.image(), looping.window().window
+    on_edt(lambda: frame.setLocation(123, 234))
+    stop = threading.Event()
+    visited: list[int] = []
+
+    def drag() -> None:
+        while not stop.is_set():
+            to = 1 + len(visited) % int(image.getNFrames())
+            on_edt(partial(image.setPosition, 1, 1, to))
+            visited.append(int(image.getT()))
+
+    user = threading.Thread(target=drag)
+    user.start()
+    images = []
+    for t in range(3, count + 1):
+        images += [looping.send(t, channel=channel, t=t, context=AUTO) for channel in (1, 2)]
+        if t % 50 == 0:
+            moves = len(visited)
+            until(lambda moves=moves: len(visited) > moves + 3)
+    until(lambda: all(one.outcome for one in images))
+    until(lambda: not looping.window().hyperstack.has_news)
+    stop.set()
+    user.join()
+    on_edt(lambda: image.setPosition(2, 1, 77))
+    looping.send(1, channel=1, t=count + 1, context=AUTO)
+    until(lambda: image.getNFrames() == count + 1)
+    assert {one.outcome for one in images} == {"displayed"}
+    assert looping.values()[: 2 * count] == [t for t in range(1, count + 1) for _ in (1, 2)]
+    assert looping.window().window == frame
+    assert bounds(looping)[:2] == (123, 234)
+    assert place(looping) == (2, 1, 77)
+    assert len(set(visited)) > 5
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+# -- pictures and files
+
+
+def test_a_picture_shows_every_window_with_its_name(rig: Any, tmp_path: Path) -> None:
+    for well in ("A01", "B02"):
+        rig.send(WHITE, well=well, z=1)
+    rig.show()
+    picture = rig.viewer.screenshot(tmp_path / "picture.png")
+    assert picture.dtype == np.uint8
+    assert picture.shape[2] == 4
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    canvases = rig.viewer.screenshot(canvas_only=True)
+    assert canvases.size < picture.size
+    white = (canvases[..., :3] == 255).all(axis=2).sum()
+    sizes = [one.window.getCanvas().getSize() for one in rig.windows]
+    assert white == sum(size.width * size.height for size in sizes)
+
+
+def test_a_closed_viewer_has_no_picture(rig: Any) -> None:
+    rig.viewer.close()
+    with pytest.raises(ViewerClosedError, match="closed"):
+        rig.viewer.screenshot()
+    rig.viewer.close()
+
+
+def test_saved_hyperstacks_are_read_back_pixel_by_pixel(rig: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    planes = rng.integers(0, 2**16, (2, 3, 2, 20, 30), dtype=np.uint16)
+    for t in range(2):
+        for z in range(3):
+            for c in range(2):
+                rig.send(planes[t, z, c], t=t, z=z, channel=c, context=step(scale=(0.5, 0.5), z_step=2.0))
+    rig.send(rng.random((20, 30)).astype(np.float32), well="B02")
+    rig.show()
+    save = rig.viewer.commands()["save"]
+    assert save.trusted
+    written = save.run({"path": str(tmp_path / "out")})
+    names = [one.plan.name for one in rig.windows]
+    assert [Path(one).name for one in written] == [f"{name}.tif" for name in names]
+    with tifffile.TiffFile(written[0]) as file:
+        assert file.series[0].axes == "TZCYX"
+        assert np.array_equal(file.asarray(), planes)
+        assert file.imagej_metadata["spacing"] == 2.0
+    (one,) = save.run({"path": str(tmp_path / "one.tif"), "layer": names[1]})
+    assert tifffile.imread(one).dtype == np.float32
+    assert [str(rig.image(at).getTitle()) for at in (0, 1)] == names
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.tif", "out"]
+
+
+def test_saving_says_what_it_needs(rig: Any, tmp_path: Path) -> None:
+    save = rig.viewer.commands()["save"].run
+    with pytest.raises(ViewerError, match="no hyperstack"):
+        save({"path": str(tmp_path)})
+    rig.send(1, well="A01")
+    rig.send(1, well="B02")
+    rig.show()
+    with pytest.raises(ViewerError, match="absolute"):
+        save({"path": "here"})
+    with pytest.raises(ViewerError, match="name the layer"):
+        save({"path": str(tmp_path / "one.tif")})
+    with pytest.raises(ViewerError, match="Step_01_blur_Well_A01, Step_01_blur_Well_B02"):
+        save({"path": str(tmp_path / "one.tif"), "layer": "other"})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ViewerError, match="cannot be saved"):
+        save({"path": str(tmp_path / "file" / "one.tif"), "layer": "Step_01_blur_Well_A01"})
