@@ -508,6 +508,37 @@ def test_planes_stream_while_the_user_drags_the_slider(looping: Any, caplog: Any
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
+def test_a_mouse_that_drags_a_slider_keeps_it_while_the_hyperstack_grows(rig: Any) -> None:
+    for t in range(20):
+        for channel in (1, 2):
+            rig.send(t, shape=(256, 256), channel=channel, t=t, context=AUTO)
+    rig.show()
+    rig.rest()
+    window = rig.window().window
+    slider = window.getComponents()[-1]
+    where = slider.getLocationOnScreen()
+    x, y = int(where.x) + 35, int(where.y) + int(slider.getHeight()) // 2
+    mouse = java("java.awt.Robot")()
+    mouse.mouseMove(x, y)
+    mouse.mousePress(1024)
+    visited = []
+    try:
+        for t in range(20, 50):
+            mouse.mouseMove(x + 5 * (t - 20), y)
+            mouse.waitForIdle()
+            for channel in (1, 2):
+                rig.send(t, shape=(256, 256), channel=channel, t=t, context=AUTO)
+            rig.show()
+            visited.append(int(rig.image().getT()))
+    finally:
+        mouse.mouseRelease(1024)
+        mouse.mouseMove(0, 0)
+    assert visited == sorted(visited)  # it never jumped back
+    assert visited[-1] > 8
+    assert rig.window().window == window
+    assert rig.values() == [t for t in range(50) for _ in (1, 2)]
+
+
 # -- pictures and files
 
 

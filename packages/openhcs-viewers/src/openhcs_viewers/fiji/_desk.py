@@ -34,23 +34,16 @@ class Desk:
     def add(self, window: HyperstackWindow) -> None:
         """Place a window that has just been shown."""
         self._windows.append(window)
-        if len(self._windows) > _screen.MAX_TILES:
-            return  # over the others, where ImageJ puts it
-        area = _screen.free_area()
         self._put[window] = _now(window)
-        before, self._grid = self._grid, self._best_grid(area)
-        places = _screen.tiles(area, *self._grid)
-        for one, place in zip(self._windows, places, strict=False):
+        before, self._grid = self._grid, self._best_grid(_screen.free_area())
+        for at, one in enumerate(self._windows):
             if one is window or (self._grid != before and self._is_ours(one)):
-                self._place(one, place)
+                self._place(one, self._tile(at))
 
     def settle(self, window: HyperstackWindow) -> None:
         """Fit a window that has other sliders or planes into its place again."""
         if window in self._put and self._is_ours(window):
-            places = _screen.tiles(_screen.free_area(), *self._grid)
-            at = self._windows.index(window)
-            if at < len(places):
-                self._place(window, places[at])
+            self._place(window, self._tile(self._windows.index(window)))
 
     def straighten(self) -> None:
         """Give windows that were placed just now their size again.
@@ -80,12 +73,19 @@ class Desk:
 
     # -- inside
 
+    def _tile(self, at: int) -> Rect:
+        """The place of a window; when all are taken the next ones lie over them, so that the names can be read."""
+        places = _screen.tiles(_screen.free_area(), *self._grid)
+        turn, at = divmod(at, len(places))
+        place, down = places[at], turn % _screen.LAYERS * _screen.CAPTION
+        return place._replace(y=place.y + down, height=max(1, place.height - down))
+
     def _best_grid(self, area: Rect) -> tuple[int, int]:
         sizes = [(int(one.image.getWidth()), int(one.image.getHeight())) for one in self._windows]
         largest = max(width for width, _ in sizes), max(height for _, height in sizes)
         around = [_around(one) for one in self._windows if not one.is_gone()]
         beside = max(width for width, _ in around), max(height for _, height in around)
-        return _screen.grid(len(self._windows), area, largest, beside)
+        return _screen.grid(min(len(self._windows), _screen.MAX_TILES), area, largest, beside)
 
     def _place(self, window: HyperstackWindow, place: Rect) -> None:
         frame, image = window.window, window.image

@@ -22,7 +22,10 @@ MOST_ZOOM = 4.0
 """Small pictures are enlarged up to this when there is room: pixels stay pixels."""
 
 MAX_TILES = 12
-"""Windows that get a place of their own; more of them lie over each other, as ImageJ's do."""
+"""Windows that get a place of their own; more of them lie over each other."""
+
+LAYERS = 4
+"""Windows that lie over each other with their names to be read."""
 
 BACKGROUND = (58, 58, 64, 255)
 """Behind the windows of a picture: neither black as images nor gray as ImageJ."""

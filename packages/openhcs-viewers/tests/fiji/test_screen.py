@@ -1,0 +1,148 @@
+"""Where windows go, and how pictures of them are put together."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openhcs_viewers.fiji import _screen
+from openhcs_viewers.fiji._java import java, on_edt
+from openhcs_viewers.fiji._screen import Rect
+
+SCREEN = Rect(0, 96, 1600, 904)
+
+
+def frames(rig: Any) -> list[Rect]:
+    rig.rest()
+    found = [one.window.getBounds() for one in rig.windows]
+    return [Rect(*(int(part) for part in (one.x, one.y, one.width, one.height))) for one in found]
+
+
+def overlap(one: Rect, other: Rect) -> bool:
+    apart = one.x + one.width <= other.x or other.x + other.width <= one.x
+    return not (apart or one.y + one.height <= other.y or other.y + other.height <= one.y)
+
+
+def fill(rig: Any, count: int, **options: Any) -> None:
+    for at in range(len(rig.windows), count):
+        for z in (1, 2):
+            rig.send(1, well=f"A{at + 1:02d}", z=z, shape=options.get("shape", (256, 256)))
+        rig.show()
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [
+        (1, (512, 512), (1, 1)),
+        (2, (512, 512), (2, 1)),
+        (4, (512, 512), (4, 1)),
+        (6, (512, 512), (3, 2)),
+        (2, (2000, 400), (1, 2)),
+    ],
+)
+def test_the_grid_is_the_one_with_the_largest_pictures(
+    count: int, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert _screen.grid(count, SCREEN, size, (10, 43)) == expected
+
+
+def test_tiles_lie_beside_each_other_on_the_screen_with_room_for_names() -> None:
+    places = _screen.tiles(SCREEN, 3, 2)
+    assert len(places) == 6
+    named = [Rect(x, y - _screen.CAPTION, width, height + _screen.CAPTION) for x, y, width, height in places]
+    assert not any(overlap(*pair) for pair in itertools.combinations(named, 2))
+    assert all(one.x >= SCREEN.x and one.y >= SCREEN.y for one in named)
+    assert all(one.x + one.width <= 1600 and one.y + one.height <= 1000 for one in named)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("fit", "level"), [(0.9, 0.75), (1.0, 1.0), (1.6, 1.5), (0.34, 1 / 3), (50.0, 4.0), (0.001, 1 / 72)]
+)
+def test_zoom_levels_are_imagejs(fit: float, level: float) -> None:
+    assert _screen.zoom_level(fit) == pytest.approx(level)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_windows_stand_beside_each_other_below_imagejs_own(rig: Any, count: int) -> None:
+    fill(rig, count)
+    places = frames(rig)
+    assert not any(overlap(*pair) for pair in itertools.combinations(places, 2))
+    main = java("ij.IJ").getInstance()
+    assert min(place.y for place in places) >= main.getY() + main.getHeight() + _screen.CAPTION
+    assert all(place.x + place.width <= 1600 and place.y + place.height <= 1000 for place in places)
+    assert len({float(one.window.getCanvas().getMagnification()) for one in rig.windows}) == 1
+
+
+def test_places_are_the_same_each_time(rig: Any) -> None:
+    fill(rig, 3)
+    first = frames(rig)
+    on_edt(lambda: java("ij.IJ").runMacro('close("*");'))
+    rig.show()
+    from polystore.streaming.messages import BatchContext
+
+    for at in range(3):
+        for z in (1, 2):
+            rig.send(1, well=f"A{at + 1:02d}", z=z, shape=(256, 256), context=BatchContext(run="another"))
+        rig.show()
+    assert frames(rig) == first
+
+
+def test_a_window_the_user_moved_or_zoomed_stays_as_it_is(rig: Any) -> None:
+    fill(rig, 2)
+    rig.rest()
+    moved, zoomed = (one.window for one in rig.windows)
+
+    def touch() -> None:
+        moved.setLocation(700, 500)
+        zoomed.getCanvas().zoomOut(0, 0)
+
+    on_edt(touch)
+    before = frames(rig)
+    fill(rig, 6)
+    assert frames(rig)[:2] == before
+
+
+def test_windows_beyond_the_grid_lie_over_the_others_with_their_names_free(rig: Any) -> None:
+    fill(rig, _screen.MAX_TILES + 2, shape=(64, 64))
+    places = frames(rig)
+    for first, later in ((0, _screen.MAX_TILES), (1, _screen.MAX_TILES + 1)):
+        assert (places[later].x, places[later].y) == (places[first].x, places[first].y + _screen.CAPTION)
+
+
+def test_a_picture_holds_all_of_its_parts() -> None:
+    red, blue = np.zeros((10, 20, 4), np.uint8), np.zeros((30, 5, 4), np.uint8)
+    red[..., 0] = blue[..., 2] = red[..., 3] = blue[..., 3] = 255
+    whole = _screen.compose([(Rect(100, 50, 20, 10), red, "", ""), (Rect(130, 40, 5, 30), blue, "", "")])
+    assert whole.shape == (30 + 2 * _screen.GAP, 35 + 2 * _screen.GAP, 4)
+    assert (whole == (255, 0, 0, 255)).all(axis=2).sum() == 200
+    assert (whole == (0, 0, 255, 255)).all(axis=2).sum() == 150
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_name_stands_above_its_window_whatever_its_width() -> None:
+    picture = np.zeros((10, 300, 4), np.uint8)
+    whole = _screen.compose([(Rect(0, 0, 300, 10), picture, "Step_01_blur_Well_A01", "z 3")])
+    assert whole.shape[0] == 10 + _screen.CAPTION + 2 * _screen.GAP
+    above = whole[_screen.GAP : _screen.GAP + _screen.CAPTION, _screen.GAP : -_screen.GAP]
+    lit = (above[..., :3] > 200).all(axis=2)
+    assert lit.sum() > 100
+    narrow = _screen.caption("Step_01_blur_Well_A01", "z 3", 60)
+    edge = (narrow[:, -6:, :3] > 200).all(axis=2)
+    assert not edge.any()  # cut at its beginning, and not at its end
+
+
+def test_no_windows_are_a_small_picture() -> None:
+    assert _screen.tile_sheet([]).shape == (64, 64, 4)
+
+
+def test_pixels_and_colours_come_out_as_they_are(rig: Any) -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    picture[:8, :, 0] = 200
+    picture[8:, :, 2] = 100
+    rig.send(picture, contrast=None)
+    rig.show()
+    assert np.array_equal(_screen.flattened(rig.image())[..., :3], picture)
