@@ -18,6 +18,10 @@ import tifffile
 from openhcs_viewers._cli import main
 from openhcs_viewers.handle import ViewerHandle
 from openhcs_viewers.launcher import list_viewers
+from polystore.backends.disk import DiskBackend
+from polystore.components import ImageKey
+from polystore.rois import ROI, rois_to_wire
+from polystore.streaming import StreamItem
 
 Start = Callable[..., ViewerHandle]
 
@@ -32,12 +36,23 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for command in ("launch", "list", "status", "stop", "stream", "demo", "doctor", "config"):
+    for command in (
+        "launch",
+        "list",
+        "status",
+        "stop",
+        "stream",
+        "rois",
+        "macro",
+        "demo",
+        "doctor",
+        "config",
+    ):
         assert f"  openhcs-viewers {command}" in text
 
 
 @pytest.mark.parametrize(
-    "command", ["launch", "list", "status", "stop", "stream", "demo", "doctor", "config"]
+    "command", ["launch", "list", "status", "stop", "stream", "rois", "macro", "demo", "doctor", "config"]
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -185,3 +200,37 @@ def test_what_holds_and_who_said_so(
     monkeypatch.setenv("OPENHCS_NAPARI_PORT", "high")
     failed = run(capsys, "config", code=1)
     assert failed["error"] == "SettingsError"
+
+
+def test_regions_are_listed_and_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, start: Start
+) -> None:
+    handle = start()
+    assert main(["rois"]) == 0
+    assert "nothing was drawn there" in capsys.readouterr().out
+    rois = [ROI("polygon", [[0, 0], [0, 4], [4, 4]], {"name": "cell 1"})]
+    handle.sender(policy="block", deadline=10.0).send(
+        [StreamItem(None, ImageKey(well="A01", z=2), kind="rois", rois=rois_to_wire(rois))]
+    )
+    handle.settle()
+    assert main(["rois", "--all"]) == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["KIND", "NAME", "PLACE", "LAYER", "CAME"]
+    assert line.split("  ") == ["polygon", "cell 1", "well=A01, z=2", "shapes", "by stream"]
+    for suffix in (".zip", ".geojson", ".rois.json"):
+        out = tmp_path / f"drawn{suffix}"
+        assert run(capsys, "rois", "--all", "--out", str(out))["out"] == str(out)
+        (found,) = DiskBackend().load(str(out))
+        assert found.properties["name"] == "cell 1"
+    assert found.place == ImageKey(well="A01", z=2)
+    assert main(["rois", "--out", str(tmp_path / "drawn.odd")]) == 1
+    assert "odd" in capsys.readouterr().err
+
+
+def test_a_viewer_without_macros_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, start: Start
+) -> None:
+    start()
+    (tmp_path / "m.ijm").write_text("return 1;")
+    assert main(["macro", str(tmp_path / "m.ijm")]) == 1
+    assert "no command 'run_macro'" in capsys.readouterr().err

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from openhcs_viewers.abc import Command, ViewerSettings
-from openhcs_viewers.errors import DisplayError, ViewerClosedError
+from openhcs_viewers.drawn import DrawnRoi
+from openhcs_viewers.errors import AnswerTooLargeError, DisplayError, MacroError, ViewerClosedError
 from openhcs_viewers.handle import ViewerHandle
 from openhcs_viewers.server import ViewerServer
 from openhcs_viewers.testing import RecordingViewer
 from polystore.components import ImageKey
+from polystore.rois import ROI, rois_to_wire
 from polystore.streaming import ImageSender, StreamItem
 from zmqruntime.client import ControlClient
 from zmqruntime.config import Endpoint
@@ -153,8 +156,87 @@ def test_a_picture_that_cannot_be_written_is_a_typed_error(serve: Callable[..., 
     assert caught.value.code == "ScreenshotError"
 
 
+SQUARE = ROI("polygon", [[0, 0], [0, 4], [4, 4], [4, 0]], {"name": "a"})
+
+
+def kept(served: Served, *rois: ROI) -> None:
+    """Regions at z 3, the last of which the user drew."""
+    served.sender.send([StreamItem(None, ImageKey(z=3), rois=rois_to_wire(rois), kind="rois")])
+    assert served.sender.flush(10.0)
+    assert served.client.command("settle")
+    scene = served.server.scene
+    (plan,) = scene.roi_plans()
+    assert scene.roi_positions(plan.layer_id) == ((3,),)
+    found = scene.rois(plan.layer_id, (3,))
+    scene.keep_rois(plan.layer_id, (3,), found, found[-1:])
+
+
+def test_the_users_regions_come_back_with_their_place(serve: Callable[..., Served], tmp_path: Path) -> None:
+    served = serve().open()
+    kept(served, SQUARE, SQUARE.replace(properties={"name": "b"}))
+    answer = served.client.command("rois")
+    assert answer["count"] == len(answer["rois"]) == 1
+    handle = ViewerHandle("recording", served.server.endpoint)
+    (found,) = handle.rois()
+    assert found.roi == SQUARE.replace(properties={"name": "b"}, place={"z": 3})
+    assert (found.key, found.streamed, found.source) == (ImageKey(z=3), False, "layer")
+    assert found.layer == "shapes"
+    both = handle.rois("all")
+    assert [(one.roi.properties["name"], one.streamed) for one in both] == [("a", True), ("b", False)]
+    path = tmp_path / "rois"
+    assert served.client.command("rois", include="all", path=str(path)) == {"count": 2, "path": str(path)}
+    assert [DrawnRoi.from_wire(one) for one in msgspec.msgpack.decode(path.read_bytes())] == both
+    with pytest.raises(RemoteError, match="cannot be written"):
+        served.client.command("rois", path="/nowhere/x")
+
+
+def test_an_answer_that_does_not_fit_is_refused(serve: Callable[..., Served]) -> None:
+    served = serve().open()
+    outline = np.random.default_rng(0).random((4000, 2)) * 100
+    kept(served, *[ROI("polygon", outline + n) for n in range(40)])
+    handle = ViewerHandle("recording", served.server.endpoint)
+    with pytest.raises(AnswerTooLargeError, match="40 regions are [0-9]+ bytes"):
+        handle.rois("all")
+    assert len(handle.rois()) == 1
+
+
+@pytest.mark.parametrize("params", [{"include": "mine"}, {"path": "relative"}, {"path": 3}])
+def test_bad_requests_for_regions_are_refused(serve: Callable[..., Served], params: dict[str, Any]) -> None:
+    with pytest.raises(RemoteError) as caught:
+        serve().client.command("rois", **params)
+    assert caught.value.code == "bad-request"
+
+
+def test_over_tcp_no_file_of_regions_is_written_and_no_trusted_command_runs(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    ran = []
+
+    class Trusting(RecordingViewer):
+        def commands(self) -> dict[str, Command]:
+            return {"run_macro": Command(lambda params: ran.append(params), trusted=True, gui=False)}
+
+    served = serve(Trusting, transport="tcp").open()
+    with pytest.raises(RemoteError, match="ipc clients only"):
+        served.client.command("rois", path=str(tmp_path / "x"))
+    handle = ViewerHandle("recording", served.server.endpoint)
+    assert handle.rois() == []
+    with pytest.raises(RemoteError, match="over ipc only") as caught:
+        handle.run_macro("x = 1;")
+    assert caught.value.code == "refused"
+    assert ran == []
+
+
+def test_a_macro_too_long_for_a_message_is_never_sent(serve: Callable[..., Served]) -> None:
+    handle = ViewerHandle("recording", serve().server.endpoint)
+    with pytest.raises(MacroError, match="at most 500000 in all"):
+        handle.run_macro("x" * 400_000, "y" * 200_000)
+    with pytest.raises(RemoteError, match="no command 'run_macro'"):  # as it is sent
+        handle.run_macro("\x01" * 500_000)
+
+
 def test_an_unknown_command_lists_those_known(serve: Callable[..., Served]) -> None:
-    with pytest.raises(RemoteError, match=r"no command 'dance'.*layers, screenshot, settle, state"):
+    with pytest.raises(RemoteError, match=r"no command 'dance'.*layers, rois, screenshot, settle, state"):
         serve().client.command("dance")
 
 

@@ -17,7 +17,7 @@ from zmqruntime.errors import ZMQRuntimeError
 if TYPE_CHECKING:
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS = ("launch", "list", "status", "stop", "stream", "doctor", "config")
+COMMANDS = ("launch", "list", "status", "stop", "stream", "rois", "macro", "doctor", "config")
 """Modules of `openhcs_viewers._commands`, in the order of ``--help``; each has ``add(commands)``."""
 
 EPILOG = """\
@@ -26,6 +26,8 @@ examples:
   openhcs-viewers launch --port 5600 --title B  a second one beside it
   openhcs-viewers list                          all viewers of yours, responsive or not
   openhcs-viewers stream plate/ --port 5600     show the images of a folder
+  openhcs-viewers rois --out drawn.zip          keep what you drew in ImageJ or napari
+  openhcs-viewers macro measure.ijm             run a macro in the ImageJ that is open
   openhcs-viewers status --port 5600 --json     its counters, for a script
   openhcs-viewers stop --port 5600              close it; --force when it hangs (by its pid and start
                                                 time, never by its port)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from openhcs_viewers.drawn import DrawnRoi, rois_of_scene
 from openhcs_viewers.errors import DisplayError
 from polystore.components import Component, Value
 from polystore.projection import Axis, LayerPlan, Limits, Position
@@ -200,6 +201,10 @@ class Viewer(ABC):
         changes = self.scene.take_changes()
         if changes:
             self.scene.applied(changes, self.apply(changes))
+
+    def rois(self, include: str = "user") -> list[DrawnRoi]:
+        """Return the regions the user drew or changed; with ``include="all"`` the streamed ones, too."""
+        return rois_of_scene(self.scene, include)
 
     def commands(self) -> Mapping[str, Command]:
         """Return what this kind of viewer answers beside what all do, by name."""

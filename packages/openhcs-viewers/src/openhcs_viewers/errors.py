@@ -15,6 +15,8 @@
   + ViewerStopError (also TimeoutError)
   + ViewerClosedError (also RuntimeError)
   + ScreenshotError (also RuntimeError)
+  + MacroError (also RuntimeError)
+  + AnswerTooLargeError (also ValueError)
   + ViewerFilesError (also FileNotFoundError)
   + StoreFullError (also OSError)
 
@@ -26,10 +28,12 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "AnswerTooLargeError",
     "DisplayError",
     "ImageJError",
     "JavaError",
     "LaunchError",
+    "MacroError",
     "MissingExtraError",
     "PortTakenError",
     "ScreenshotError",
@@ -120,6 +124,14 @@ class ViewerClosedError(ViewerError, RuntimeError):
 
 class ScreenshotError(ViewerError, RuntimeError):
     """No picture of the viewer could be taken or written."""
+
+
+class MacroError(ViewerError, RuntimeError):
+    """A macro failed, was aborted or took too long; the message is ImageJ's, with the line."""
+
+
+class AnswerTooLargeError(ViewerError, ValueError):
+    """What was asked for does not fit into the message it would come back in."""
 
 
 class StoreFullError(ViewerError, OSError):

@@ -11,10 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from openhcs_viewers import errors
 from openhcs_viewers._start import STARTING
 from openhcs_viewers._start_errors import hung_error, start_error, stop_command, unreachable_error
-from openhcs_viewers.errors import ScreenshotError, ViewerHungError, ViewerStartError, ViewerStopError
+from openhcs_viewers.errors import (
+    MacroError,
+    ScreenshotError,
+    ViewerHungError,
+    ViewerStartError,
+    ViewerStopError,
+)
 from zmqruntime.client import ControlClient
 from zmqruntime.discovery import list_connections
 from zmqruntime.errors import PeerError, ProcessError, RemoteError, RequestTimeout
@@ -22,6 +30,7 @@ from zmqruntime.handshake import check_protocol
 from zmqruntime.process import ServerProcess
 
 if TYPE_CHECKING:
+    from openhcs_viewers.drawn import DrawnRoi
     from polystore.streaming.sender import ImageSender
     from zmqruntime.config import Endpoint
     from zmqruntime.discovery import ConnectionInfo
@@ -43,6 +52,12 @@ GUI_TIMEOUT = 30.0
 
 SAVE_TIMEOUT = 300.0
 """Seconds that saving everything may take: some gigabytes go to the disk."""
+
+MAX_MACRO = 500_000
+"""Most characters of a macro with its argument: up to six bytes each on the wire, and a control message has 4 MiB."""
+
+MACRO_MARGIN = 10.0
+"""Seconds a viewer gets beyond a macro's own time to abort it and to say so."""
 
 _POLL = 0.05
 
@@ -206,6 +221,64 @@ class ViewerHandle:
             except OSError as error:
                 raise ScreenshotError(f"the picture cannot be written to {path}: {error.strerror}") from error
         return data
+
+    def rois(self, include: str = "user") -> list[DrawnRoi]:
+        """Return the regions of interest in it, each with the well, z, t ... of the planes it lies on.
+
+        Parameters
+        ----------
+        include : str
+            ``"user"``: those the user drew, and streamed ones he changed. ``"all"``: the streamed ones, too.
+
+        Raises
+        ------
+        AnswerTooLargeError
+            More of them than fit into an answer over tcp.
+        """
+        from openhcs_viewers.drawn import DrawnRoi
+
+        if self._process is None or self.endpoint.transport != "ipc":
+            found = self._command("rois", include=include)["rois"]
+        else:  # through a file: a control message has a limit
+            import tempfile
+
+            with tempfile.TemporaryDirectory(prefix="openhcs-rois-") as folder:
+                target = Path(folder) / "rois.msgpack"
+                self._command("rois", include=include, path=str(target))
+                found = msgspec.msgpack.decode(target.read_bytes())
+        return [DrawnRoi.from_wire(one) for one in found]
+
+    def run_macro(self, macro: str, argument: str = "", timeout: float = GUI_TIMEOUT) -> str:
+        """Run an ImageJ macro in it and return what the macro returns, or an empty text.
+
+        Only where the viewer is ImageJ or Fiji, and over ipc: a macro may do anything its user may. One runs at a
+        time; the window goes on meanwhile.
+
+        Parameters
+        ----------
+        macro : str
+            In ImageJ's macro language; at most `MAX_MACRO` characters.
+        argument : str
+            What its ``getArgument()`` returns.
+        timeout : float
+            Seconds after which it is aborted.
+
+        Raises
+        ------
+        MacroError
+            ImageJ's message and the line; or it took too long.
+        zmqruntime.errors.RemoteError
+            ``refused`` over tcp; ``unknown-command`` by another kind of viewer.
+        """
+        if len(macro) + len(argument) > MAX_MACRO:
+            raise MacroError(
+                f"a macro of {len(macro)} characters with an argument of {len(argument)}: at most {MAX_MACRO} in all; "
+                "let it read files"
+            )
+        # Longer than the macro's own time: who says that it was too long, and what became of it, is the viewer.
+        wait = timeout + MACRO_MARGIN
+        found = self._command("run_macro", wait, macro=macro, argument=argument, seconds=timeout)
+        return str(found)
 
     def _local_screenshot(self, path: str | os.PathLike[str] | None, canvas_only: bool) -> bytes:
         # Through a file: a control message has a limit, and a window full of noise is over it.

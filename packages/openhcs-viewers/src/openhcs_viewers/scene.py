@@ -50,14 +50,22 @@ class Scene:
         Decides where they belong; used under this scene's lock only.
     every_plane
         The viewer wants to be told of every plane, shown or not (`Viewer.every_plane`).
+    every_roi
+        The same for regions of interest alone.
     """
 
     def __init__(
-        self, store: Store, projection: Projection | None = None, *, every_plane: bool = False
+        self,
+        store: Store,
+        projection: Projection | None = None,
+        *,
+        every_plane: bool = False,
+        every_roi: bool = False,
     ) -> None:
         self.store = store
         self._projection: Projection = projection or LayerProjection()
         self._every = every_plane
+        self._every_roi = every_plane or every_roi
         self._lock = threading.Lock()
         self._wake: Callable[[], None] = _nothing
         self._looking: Mapping[Component, Value] = {}
@@ -70,6 +78,7 @@ class Scene:
         self._contrast: dict[str, dict[Value | None, Contrast]] = {}
         self._moved_contrast: dict[tuple[str, Value | None], None] = {}
         self._rois: dict[str, dict[Position, tuple[Any, ...]]] = {}
+        self._drawn: dict[str, dict[Position, tuple[Any, ...]]] = {}
         self._follow: tuple[str, Mapping[Component, Value]] | None = None
         self._received = 0
         self._counts = {"displayed": 0, "superseded": 0, "dropped": 0}
@@ -187,10 +196,33 @@ class Scene:
         """The regions of interest at a position of a layer; any thread."""
         return self._rois.get(layer_id, {}).get(position, ())
 
-    def keep_rois(self, layer_id: str, position: Position, rois: Sequence[Any]) -> None:
-        """Replace the regions at a position by what the user made of them."""
+    def roi_positions(self, layer_id: str) -> tuple[Position, ...]:
+        """The positions of a layer that have, or had, regions of interest; any thread."""
+        return tuple(self._rois.get(layer_id, ()))
+
+    def keep_rois(
+        self, layer_id: str, position: Position, rois: Sequence[Any], drawn: Sequence[Any] | None = None
+    ) -> None:
+        """Replace the regions at a position by what the user made of them.
+
+        Parameters
+        ----------
+        drawn
+            Those of them that he drew or changed; all when not given.
+        """
         with self._lock:
             self._rois.setdefault(layer_id, {})[position] = tuple(rois)
+            self._drawn.setdefault(layer_id, {})[position] = tuple(rois if drawn is None else drawn)
+
+    def drawn_rois(self, layer_id: str, position: Position) -> tuple[Any, ...]:
+        """Those of the regions at a position that the user drew or changed; any thread."""
+        return self._drawn.get(layer_id, {}).get(position, ())
+
+    def roi_plans(self) -> list[LayerPlan]:
+        """The plans of all layers that have regions of interest, from the bottom to the top; any thread."""
+        with self._lock:
+            plans = [self._projection.layer(layer_id) for layer_id in self._rois]
+        return sorted((plan for plan in plans if plan is not None), key=lambda plan: plan.order)
 
     # -- any thread
 
@@ -304,6 +336,7 @@ class Scene:
         elif "replaced" in changed:
             self._forget_contrast(layer_id)
             self._rois.pop(layer_id, None)
+            self._drawn.pop(layer_id, None)
             self.store.drop(layer_id)
             self._forget_waiting(layer_id, "superseded", "a later run took over its layer", done)
             if layer_id not in self._new:
@@ -329,7 +362,7 @@ class Scene:
         plan = self._live.get(placement.layer_id)
         if (
             plan is None
-            or self._every
+            or self._wants_all(plan)
             or self._applied_axes != self._projection.axes_version
             or placement.layer_id in self._updated
             or self._is_shown(plan, placement.position)
@@ -338,6 +371,9 @@ class Scene:
         else:
             self._waiting.pop(key, None)
             self._end(ticket, "displayed", "", done)
+
+    def _wants_all(self, plan: LayerPlan) -> bool:
+        return self._every_roi if plan.kind in ("shapes", "points") else self._every
 
     def _is_shown(self, plan: LayerPlan, position: Position) -> bool:
         get = self._looking_into.get(plan.layer_id, self._looking).get
@@ -376,6 +412,7 @@ class Scene:
                     continue
                 self._note(placement, done)
                 self._rois.setdefault(placement.layer_id, {})[placement.position] = some
+                self._drawn.get(placement.layer_id, {}).pop(placement.position, None)
                 self._show(ticket, placement, done)
         if ticket not in done:
             ticket.credited = True
@@ -417,7 +454,11 @@ class Scene:
             layer_id, position = key
             tickets.append((key, self._waiting.pop(key)))
             plan = self._live.get(layer_id)
-            if plan is not None and layer_id not in fresh and (self._every or self._is_shown(plan, position)):
+            if (
+                plan is not None
+                and layer_id not in fresh
+                and (self._wants_all(plan) or self._is_shown(plan, position))
+            ):
                 where = rois if plan.kind in ("shapes", "points") else planes
                 where.setdefault(layer_id, []).append(position)
         contrast: dict[str, dict[Value | None, Limits]] = {}
@@ -452,7 +493,7 @@ class Scene:
         """Forget a layer. Called with the lock."""
         self._projection.remove(layer_id, reason)
         self._live.pop(layer_id, None)
-        for some in (self._new, self._updated, self._rois, self._looking_into):
+        for some in (self._new, self._updated, self._rois, self._drawn, self._looking_into):
             some.pop(layer_id, None)
         self._forget_contrast(layer_id)
         self.store.drop(layer_id)

@@ -12,9 +12,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from openhcs_viewers._png import encode_png
 from openhcs_viewers.abc import Command, ViewerSettings
-from openhcs_viewers.errors import ViewerClosedError
+from openhcs_viewers.drawn import INCLUDE
+from openhcs_viewers.errors import AnswerTooLargeError, ViewerClosedError, ViewerError
 from polystore.streaming.receiver import ImageReceiver
 from zmqruntime.errors import RemoteError
 from zmqruntime.server import ZMQServer
@@ -29,8 +32,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-COMMANDS = ("layers", "screenshot", "settle", "state")
+COMMANDS = ("layers", "rois", "screenshot", "settle", "state")
 """What `zmqruntime.ControlClient.command` can ask for by name."""
+
+MAX_ROIS_BYTES = 3 * 1024 * 1024
+"""Most bytes of regions in an answer: a control message holds 4 MiB. More go through a file."""
 
 RATE_SECONDS = 5.0
 """Images per second are counted over this long."""
@@ -225,6 +231,9 @@ class ViewerServer(ZMQServer):
             The layers alone, without asking the GUI thread.
         ``screenshot`` (path, canvas_only)
             A PNG: written to `path`, else returned in base64.
+        ``rois`` (include, path)
+            The regions the user drew or changed (``"user"``) or all of them (``"all"``), see `DrawnRoi.to_wire`:
+            written to `path` as msgpack, else returned in a list.
         ``settle``
             True, once everything that has arrived so far is shown.
 
@@ -237,15 +246,13 @@ class ViewerServer(ZMQServer):
             return self.on_gui(self.viewer.state)
         if name == "layers":
             return self.scene.state()["layers"]
+        if name == "rois":
+            include, path = _roi_params(params)
+            self._check_writing(path)
+            return self.on_gui(lambda: self._rois(include, path))
         if name == "screenshot":
             path, canvas_only = _picture_params(params)
-            if path is not None and self.endpoint.transport != "ipc":
-                # Over tcp the asker may be another user of this machine, who must not choose where we write.
-                raise RemoteError(
-                    "refused",
-                    "files are written for ipc clients only",
-                    "leave path out and write the png yourself",
-                )
+            self._check_writing(path)
             return self.on_gui(lambda: self._screenshot(path, canvas_only))
         if name == "settle":
             return self._settled()
@@ -253,6 +260,13 @@ class ViewerServer(ZMQServer):
             return self._own_command(name, self._own_commands[name], params)
         known = ", ".join(sorted((*COMMANDS, *self._own_commands)))
         raise RemoteError("unknown-command", f"this viewer has no command {name!r} (known: {known})")
+
+    def _check_writing(self, path: str | None) -> None:
+        if path is not None and self.endpoint.transport != "ipc":
+            # Over tcp the asker may be another user of this machine, who must not choose where we write.
+            raise RemoteError(
+                "refused", "files are written for ipc clients only", "leave path out and write it yourself"
+            )
 
     def _own_command(self, name: str, command: Command, params: dict[str, Any]) -> Future[Any]:
         if command.trusted and self.endpoint.transport != "ipc":
@@ -278,6 +292,22 @@ class ViewerServer(ZMQServer):
             self._refuse_tasks()
         self.scene.wake()
         return future
+
+    def _rois(self, include: str, path: str | None) -> dict[str, Any]:
+        found = [one.to_wire() for one in self.viewer.rois(include)]
+        if path is not None:
+            try:
+                Path(path).write_bytes(msgspec.msgpack.encode(found))
+            except OSError as error:
+                raise ViewerError(f"the regions cannot be written to {path}: {error.strerror}") from error
+            return {"count": len(found), "path": path}
+        size = len(msgspec.json.encode(found))
+        if size > MAX_ROIS_BYTES:
+            raise AnswerTooLargeError(
+                f"{len(found)} regions are {size} bytes, at most {MAX_ROIS_BYTES} fit into an answer over tcp: "
+                "ask on the viewer's own machine (ipc), or for include='user' only"
+            )
+        return {"count": len(found), "path": None, "rois": found}
 
     def _screenshot(self, path: str | None, canvas_only: bool) -> dict[str, Any]:
         target = None if path is None else Path(path)
@@ -306,6 +336,21 @@ def _picture_params(params: dict[str, Any]) -> tuple[str | None, bool]:
             "bad-request",
             f"screenshot takes path (text or null) and canvas_only (true or false), not {params!r}",
         )
+    _check_absolute(path)
+    return path, canvas_only
+
+
+def _roi_params(params: dict[str, Any]) -> tuple[str, str | None]:
+    include, path = params.get("include", "user"), params.get("path")
+    if include not in INCLUDE or not (path is None or isinstance(path, str)):
+        raise RemoteError(
+            "bad-request",
+            f"rois takes include ({' or '.join(INCLUDE)}) and path (text or null), not {params!r}",
+        )
+    _check_absolute(path)
+    return include, path
+
+
+def _check_absolute(path: str | None) -> None:
     if path is not None and not Path(path).is_absolute():
         raise RemoteError("bad-request", f"path {path!r} is relative to nothing: give an absolute one")
-    return path, canvas_only
