@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polystore.components import ImageKey
 from polystore.rois import ROI, rois_to_wire
 
 SQUARE = [[2, 2], [2, 6], [6, 6], [6, 2]]
@@ -121,3 +122,55 @@ def test_scaled_like_the_pixels(rig: Any) -> None:
     send(rig, ROI("polygon", SQUARE), context=context)
     rig.show()
     assert tuple(rig.layer().scale) == (0.5, 0.5)
+
+
+def test_what_the_user_drew_or_changed_comes_back(rig: Any) -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[0:3, 0:3] = True
+    streamed = [
+        ROI("polygon", SQUARE, {"name": "a"}),
+        ROI("rectangle", [[1, 2], [5, 9]]),
+        ROI.from_mask(mask),
+    ]
+    for z in (1, 2):
+        rig.send(10, well="A01", z=z)
+        send(rig, *streamed, well="A01", z=z)
+        send(rig, ROI("point", [[1, 1], [2, 2]]), well="A01", z=z, path="centres")
+    rig.show()
+    viewer = rig.viewer
+    assert viewer.rois() == []
+    assert len(viewer.rois("all")) == 8
+    _, shapes, points = list(rig.model.layers)
+    rig.model.dims.set_point(0, 0)
+    shapes.add_polygons(np.add(SQUARE, 10.0))
+    points.add([[7.0, 8.0]])
+    found = viewer.rois()
+    assert [(one.roi.kind, one.streamed) for one in found] == [("polygon", False), ("point", False)]
+    np.testing.assert_array_equal(found[0].roi.points, np.add(SQUARE, 10.0))
+    np.testing.assert_array_equal(found[1].roi.points, [[7, 8]])
+    assert {one.key for one in found} == {ImageKey(well="A01", z=1)}
+    assert found[0].layer == shapes.name
+    # Elsewhere and back, and one more: the first is still his.
+    rig.model.dims.set_point(0, 1)
+    assert len(shapes.data) == 3
+    rig.model.dims.set_point(0, 0)
+    assert len(shapes.data) == 4
+    shapes.data = [np.add(data, 1.0) if n == 0 else data for n, data in enumerate(shapes.data)]
+    kinds = [one.roi.points.tolist() for one in viewer.rois() if one.roi.kind == "polygon"]
+    assert np.add(SQUARE, 10.0).tolist() in kinds
+    assert np.add(SQUARE, 1.0).tolist() in kinds
+    # A stream that sends the position anew takes them back.
+    send(rig, *streamed, well="A01", z=1)
+    rig.show()
+    assert [one.roi.kind for one in viewer.rois()] == ["point"]
+
+
+def test_layers_the_user_made_himself_are_looked_at(rig: Any) -> None:
+    for z in (4, 7):
+        rig.send(10, well="A01", z=z)
+    rig.show()
+    rig.model.add_points(np.array([[1.0, 3.0, 4.0]]), name="his")  # a slider, y and x
+    rig.model.add_shapes([np.array(SQUARE, float)], shape_type="polygon", name="flat")
+    points, shape = rig.viewer.rois()
+    assert (points.layer, points.layer_id, points.key.z) == ("his", "", 7)
+    assert (shape.layer, shape.roi.kind, shape.roi.place.z) == ("flat", "polygon", shape.key.z)

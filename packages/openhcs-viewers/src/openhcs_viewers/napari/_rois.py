@@ -17,7 +17,7 @@ from polystore.components import Component, Value
 from polystore.projection import LayerPlan, Position
 from polystore.rois import ROI, RoiKind
 
-__all__ = ["RoiFiller"]
+__all__ = ["RoiFiller", "read_layer"]
 
 _SHAPE_TYPES = {
     RoiKind.POLYGON: "polygon",
@@ -71,8 +71,8 @@ class RoiFiller:
         where = tuple(position.get(which, values[0]) for which, values in self._plan.axes)
         if where == self._where and not anew:
             return
-        if self._edited and self._where is not None and where != self._where:
-            self._scene.keep_rois(self._plan.layer_id, self._where, self._read())
+        if where != self._where:
+            self.keep()
         rois = self._scene.rois(self._plan.layer_id, where)
         self._where, self._edited = where, False
         if not rois and not len(self._layer.data):
@@ -85,6 +85,25 @@ class RoiFiller:
                 self._fill_shapes(rois)
         finally:
             self._filling = False
+
+    def keep(self) -> None:
+        """Let the scene know what the user made of the regions shown; nothing when he left them alone."""
+        if not self._edited or self._where is None:
+            return
+        layer_id, where = self._plan.layer_id, self._where
+        his = {id(roi) for roi in self._scene.drawn_rois(layer_id, where)}
+        # What was filled in and is there still, as it was; each explains one region only.
+        filled = [
+            (outline, id(roi) in his) for roi in self._scene.rois(layer_id, where) for outline in _rows(roi)
+        ]
+        found = self._read()
+        drawn = []
+        for roi in found:
+            at = next((n for n, (row, _) in enumerate(filled) if np.array_equal(row, roi.points)), None)
+            if at is None or filled.pop(at)[1]:
+                drawn.append(roi)
+        self._scene.keep_rois(layer_id, where, found, drawn)
+        self._edited = False
 
     def _fill_points(self, rois: Sequence[ROI]) -> None:
         empty = np.empty((0, 2))
@@ -101,13 +120,7 @@ class RoiFiller:
 
     def _read(self) -> list[ROI]:
         """The regions as they are in the layer now; properties stay where the user neither added nor removed any."""
-        if self._plan.kind == "points":
-            found = [ROI(RoiKind.POINT, np.atleast_2d(row)[:, -2:]) for row in self._layer.data]
-        else:
-            pairs = zip(self._layer.data, self._layer.shape_type, strict=True)
-            found = [
-                ROI(_KINDS.get(kind, RoiKind.POLYLINE), np.asarray(data)[:, -2:]) for data, kind in pairs
-            ]
+        found = [roi for roi, _ in read_layer(self._layer)]
         rows = self._layer.features.to_dict("records")
         if len(rows) != len(found):
             return found
@@ -116,6 +129,21 @@ class RoiFiller:
     def _on_data(self, _event: Any = None) -> None:
         if not self._filling:
             self._edited = True
+
+
+def read_layer(layer: Any) -> list[tuple[ROI, tuple[float, ...]]]:
+    """The regions in a shapes or points layer, each with where it lies in the dimensions before y and x."""
+    if hasattr(layer, "shape_type"):
+        pairs = zip(layer.data, layer.shape_type, strict=True)
+        parts = [(_KINDS.get(kind, RoiKind.POLYLINE), np.asarray(data)) for data, kind in pairs]
+    else:
+        parts = [(RoiKind.POINT, np.atleast_2d(row)) for row in layer.data]
+    return [(ROI(kind, data[:, -2:]), tuple(map(float, data[0, :-2]))) for kind, data in parts]
+
+
+def _rows(roi: ROI) -> Iterator[np.ndarray[Any, Any]]:
+    """What stands for a region in a layer: its outlines, or each of its points."""
+    return iter(roi.points[:, None, :]) if roi.kind is RoiKind.POINT else _outlines(roi)
 
 
 def _outlines(roi: ROI) -> Iterator[np.ndarray[Any, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +13,11 @@ import numpy as np
 from openhcs_viewers._png import write_png
 from openhcs_viewers.abc import Changes, Viewer
 from openhcs_viewers.display import check_display
+from openhcs_viewers.drawn import DrawnRoi
 from openhcs_viewers.errors import ScreenshotError, ViewerClosedError
 from openhcs_viewers.napari._warm import warm_up
 from openhcs_viewers.scene import Scene
+from polystore.components import ImageKey
 from polystore.projection import LayerPlan, Position
 
 __all__ = ["NapariViewer"]
@@ -182,6 +184,36 @@ class NapariViewer(Viewer):
             if layer_id in self._shown:
                 self._shown[layer_id].rois.fill(self._sliders.position, anew=True)
         return failed
+
+    def rois(self, include: str = "user") -> list[DrawnRoi]:
+        """See `Viewer.rois`; with those in shapes and points layers the user made himself."""
+        from napari.layers import Points, Shapes
+
+        from openhcs_viewers.napari._rois import read_layer
+
+        for shown in self._shown.values():
+            if shown.rois is not None:
+                shown.rois.keep()
+        found = super().rois(include)
+        ours = {id(shown.layer) for shown in self._shown.values()}
+        for layer in self._model.layers if self._model is not None else ():
+            if id(layer) not in ours and isinstance(layer, Points | Shapes):
+                for roi, leading in read_layer(layer):
+                    key = self._key(leading)
+                    found.append(DrawnRoi(roi.replace(place=key), key, str(layer.name)))
+        return found
+
+    def _key(self, leading: Sequence[float]) -> ImageKey:
+        """The sliders' values at a place in the dimensions before y and x; without these, where they stand."""
+        axes = self._sliders.axes
+        if not leading:
+            return ImageKey(**{which.value: value for which, value in self._sliders.position.items()})
+        if len(leading) != len(axes):
+            return ImageKey()  # dimensions of his own
+        places = zip(axes, leading, strict=True)
+        return ImageKey(
+            **{which.value: values[min(max(round(at), 0), len(values) - 1)] for (which, values), at in places}
+        )
 
     def state(self) -> dict[str, Any]:
         """See `Viewer.state`; with what the user sees of each layer."""
