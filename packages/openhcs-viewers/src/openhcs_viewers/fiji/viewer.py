@@ -15,11 +15,14 @@ import numpy as np
 from openhcs_viewers._png import write_png
 from openhcs_viewers.abc import Changes, Command, Viewer, ViewerSettings
 from openhcs_viewers.display import check_display
+from openhcs_viewers.drawn import DrawnRoi
 from openhcs_viewers.errors import ViewerClosedError
 from openhcs_viewers.fiji import _desk
 from openhcs_viewers.fiji._java import java, later, on_edt
 from openhcs_viewers.fiji._luts import lut
+from openhcs_viewers.fiji._macros import Macros
 from openhcs_viewers.fiji._pixels import PixelType, new_array
+from openhcs_viewers.fiji._regions import Regions
 from openhcs_viewers.fiji._save import save
 from openhcs_viewers.fiji._stack import Hyperstack
 from openhcs_viewers.fiji._window import HyperstackWindow
@@ -67,6 +70,8 @@ class FijiViewer(Viewer):
         self._engine = engine
         self._own = own
         self._windows: dict[str, HyperstackWindow] = {}
+        self._regions = Regions(scene, headless=engine.headless)
+        self._macros = Macros(headless=engine.headless)
         self._desk = _desk.Desk()
         self._wake = threading.Event()
         self._closed = False
@@ -78,7 +83,8 @@ class FijiViewer(Viewer):
         """See `Viewer.create`. Starts Java, which is there once per process."""
         headless = settings.display == "headless"
         engine = start_engine(EngineSettings.of(settings.options, headless=headless, heap=settings.budget))
-        return cls(Scene(HeapStore(settings.budget), HyperstackProjection()), engine, own=True)
+        scene = Scene(HeapStore(settings.budget), HyperstackProjection(), every_roi=True)
+        return cls(scene, engine, own=True)
 
     # -- the window
 
@@ -170,6 +176,8 @@ class FijiViewer(Viewer):
         for plan in changes.created:
             self._guarded(self._create, plan, failed)
         failed.update(self._refresh(changes))
+        shown = {layer_id: one for layer_id, one in self._windows.items() if not one.is_gone()}
+        failed.update(self._regions.apply(changes, shown))
         for layer_id in failed:
             self._give_up(layer_id)
         return failed
@@ -254,7 +262,9 @@ class FijiViewer(Viewer):
     def _give_up(self, layer_id: str) -> None:
         """Leave a window to the user: nothing arrives there any more."""
         window = self._windows.pop(layer_id, None)
+        self._regions.forget(layer_id)
         if window is not None:
+            self._regions.window_closed(layer_id)
             window.hyperstack.close()
             self._desk.remove(window)
             logger.warning("%r is given up, its window stays as it is", window.plan.name)
@@ -266,6 +276,7 @@ class FijiViewer(Viewer):
         for layer_id, window in list(self._windows.items()):
             if window.is_gone():
                 del self._windows[layer_id]
+                self._regions.window_closed(layer_id)
                 window.hyperstack.close()
                 self._desk.remove(window)
                 self.scene.layer_deleted(layer_id)
@@ -317,8 +328,15 @@ class FijiViewer(Viewer):
         return {**state, "engine": self._engine.description}
 
     def commands(self) -> Mapping[str, Command]:
-        """See `Viewer.commands`: ``save`` (path, layer)."""
-        return {"save": Command(self._save, trusted=True)}
+        """See `Viewer.commands`: ``save`` (path, layer) and ``run_macro`` (macro, argument, seconds)."""
+        return {
+            "save": Command(self._save, trusted=True),
+            "run_macro": Command(self._macros.command, trusted=True, gui=False),
+        }
+
+    def rois(self, include: str = "user") -> list[DrawnRoi]:
+        """See `Viewer.rois`: from the ROI Manager, the selections and the overlays."""
+        return self._regions.drawn([one for one in self._windows.values() if not one.is_gone()], include)
 
     def _save(self, params: Mapping[str, Any]) -> list[str]:
         self._refresh()
