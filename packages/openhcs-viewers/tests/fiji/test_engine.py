@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from openhcs_viewers._start import log_dir
 from openhcs_viewers.errors import ImageJError, JavaError
 from openhcs_viewers.fiji._boot import java_options
 from openhcs_viewers.fiji._java import java
@@ -58,6 +59,21 @@ def test_signals_stay_pythons(process: Run) -> None:
         time.sleep(5)
     """)
     assert (done.returncode, done.stdout) == (5, "told\n"), done.stderr
+
+
+def test_what_a_crashed_java_says_is_among_the_logs(process: Run, tmp_path: Path) -> None:
+    log_dir().mkdir(parents=True)
+    done = process(f"""
+        import os, resource, signal
+        os.chdir({str(tmp_path)!r})
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        start(headless=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(10)
+    """)
+    assert done.returncode < 0
+    assert [one.name[:11] for one in log_dir().iterdir()] == ["java-crash-"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_preferences_are_written_when_it_closes(process: Run, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import jpype
 import jpype.config
 
+from openhcs_viewers._start import log_dir
 from openhcs_viewers.errors import DisplayError, ImageJError, JavaError
 from openhcs_viewers.fiji._java import java
 from openhcs_viewers.fiji._java_home import Java
@@ -170,6 +171,8 @@ def java_options(settings: EngineSettings) -> list[str]:
         "-Xrs",
         # ImageJ2 looks into Java's own classes; pyimagej adds it, but only for a Java it starts itself.
         "--add-opens=java.base/java.lang=ALL-UNNAMED",
+        # What a crash of Java has to say goes to the logs, and not into the folder somebody happens to be in.
+        f"-XX:ErrorFile={log_dir()}/java-crash-%p.log",
         # Java 24 and newer warn of JPype's library without.
         "--enable-native-access=ALL-UNNAMED",
     ]
