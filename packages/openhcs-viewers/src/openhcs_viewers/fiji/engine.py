@@ -99,7 +99,11 @@ class Engine:
         self._closed = True
         # On a thread that may be left behind: a window of a plugin can ask something and wait for ever.
         closing = threading.Thread(target=self._close, name="close-imagej", daemon=True)
-        closing.start()
+        try:
+            closing.start()
+        except RuntimeError:  # Python 3.12 starts none while it ends
+            self._close()
+            return
         closing.join(CLOSE_TIMEOUT)
         if closing.is_alive():
             logger.warning("ImageJ did not close its windows within %g s", CLOSE_TIMEOUT)
