@@ -163,6 +163,17 @@ def test_a_later_run_takes_over_the_window(rig: Any) -> None:
     assert rig.window().window == window
 
 
+def test_a_later_run_may_have_other_pixels(rig: Any) -> None:
+    rig.send(1, z=1, context=step(replace_layers=True))
+    rig.show()
+    rig.send(0.5, dtype=np.float32, z=1, context=step("another", replace_layers=True))
+    rig.show()
+    assert len(rig.windows) == 1
+    assert int(rig.image().getBitDepth()) == 32
+    assert rig.pixels(1)[0, 0] == 0.5
+    assert int(java("ij.WindowManager").getImageCount()) == 1
+
+
 def test_growing_costs_no_pixels(rig: Any) -> None:
     """The arrays stay the same ones whichever dimension grows."""
     rig.send(1, channel=1, z=1)

@@ -258,6 +258,7 @@ def test_labels_are_told_apart_whatever_their_number(rig: Any) -> None:
     assert rig.window().describe()["ranges"] == [(0.0, 255.0)]
     assert max(rig.colour()) > 60
     rig.move(1, 2, 1)
+    assert rig.window().describe()["ranges"] == [(0.0, 700.0)]
     rig.send(labels * 200, kind="labels", z=2)
     rig.show()
     assert rig.window().describe()["ranges"] == [(0.0, 1400.0)]

@@ -189,17 +189,20 @@ class Looks:
         """``"composite"``, ``"color"``, ``"grayscale"``, or ``"rgb"`` of colour pictures."""
         return str(self._image.getModeAsString()) if self._image.isComposite() else "rgb"
 
-    def widen(self, plan: HyperstackPlan) -> None:
-        """Have the range of labels reach up to the largest one shown; ranges of images are the scene's to know."""
-        if plan.kind != "labels":
-            return
-        processor = self._image.getProcessor()
+    def widen(self, plan: HyperstackPlan) -> bool:
+        """Have the range of labels reach up to the largest one shown; returns whether it is another then.
+
+        Ranges of images are the scene's to know.
+        """
+        index = max(1, int(self._image.getCurrentSlice()))
+        processor = self._image.getStack().getProcessor(
+            index
+        )  # one of our own: ImageJ's has the range on show
         if processor.getBitDepth() == 8:
-            return
-        highest = float(processor.duplicate().getStats().max)
-        at = (int(self._image.getCurrentSlice()) - 1) % len(plan.channels)
-        if highest > self.limits(at)[1]:
-            self.set_range(plan, at, (0.0, highest))
+            return False
+        processor.resetMinAndMax()
+        highest, at = float(processor.getMax()), (index - 1) % len(plan.channels)
+        return highest > self.limits(at)[1] and self.set_range(plan, at, (0.0, highest))
 
 
 def first_range(plan: HyperstackPlan) -> Limits:

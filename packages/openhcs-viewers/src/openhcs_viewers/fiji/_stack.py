@@ -60,7 +60,7 @@ class Hyperstack:
         self._wake = wake
         self._lock = threading.Lock()
         self._late: dict[Position, HeapPlane] = {}
-        self._early: dict[Position, HeapPlane] = {}  # for places the plan does not have yet
+        self._early: dict[Position, HeapPlane] = {}  # the plan that has a place for them is on its way
         self._padded: dict[Position, tuple[Any, Any]] = {}
         self._spread: set[Position] = set()
         self._blank = self._new_blank()
@@ -97,11 +97,18 @@ class Hyperstack:
         else:
             self.stack = self._new_stack()
 
+    def fits(self, plan: HyperstackPlan) -> bool:
+        """Whether ImageJ could show a plan in the same image: it has one type for good."""
+        found = pixel_type(np.dtype(plan.dtype), plan.plane_shape, plan.kind)
+        return (found, plan.kind) == (self.type, self.plan.kind)
+
     def close(self) -> None:
         """Want no more planes."""
         self._store.unwatch(self.plan.layer_id)
         with self._lock:
             self._late.clear()
+        self._early.clear()
+        self._padded.clear()
 
     @property
     def has_news(self) -> bool:
@@ -137,10 +144,11 @@ class Hyperstack:
             late, self._late = self._late, {}
         images, put = stack.getImageArray(), []
         for position, plane in late.items():
-            pixels = self._fitted(position, plane)
             slots = self.plan.slots(position)
-            if not slots:
+            if not slots or plane.type is not self.type or not self._has_room(plane):
                 self._early[position] = plane
+                continue
+            pixels = self._fitted(position, plane)
             if len(slots) > 1:
                 self._spread.add(position)
             for index in slots:
@@ -193,6 +201,10 @@ class Hyperstack:
         labels = jpype.JArray(jpype.JString)([self.plan.label(at + 1) for at in range(first, count)])
         java("java.lang.System").arraycopy(labels, 0, stack.getSliceLabels(), first, count - first)
         return stack
+
+    def _has_room(self, plane: HeapPlane) -> bool:
+        height, width = self.plan.plane_shape[:2]
+        return plane.shape[0] <= height and plane.shape[1] <= width
 
     def _fitted(self, position: Position, plane: HeapPlane) -> Any:
         """The array of a plane as large as all of the stack, smaller ones top left on blank."""

@@ -48,6 +48,7 @@ class HyperstackWindow:
         self.headless = headless
         self.looks = Looks(hyperstack.image)
         self.looking: tuple[int, bool] | None = None
+        self._widened = 0
         self.looks.dress(hyperstack.plan)
 
     @property
@@ -87,10 +88,13 @@ class HyperstackWindow:
 
     # -- bringing up to date
 
-    def refresh(self, *, force: bool = False) -> None:
+    def refresh(self) -> None:
         """Take in what arrived, and draw if any of it is on show."""
-        if self.hyperstack.take_in() or force:
-            self.looks.widen(self.plan)
+        drawn = self.hyperstack.take_in()
+        if self.plan.kind == "labels" and (drawn or int(self.image.getCurrentSlice()) != self._widened):
+            self._widened = int(self.image.getCurrentSlice())
+            drawn |= self.looks.widen(self.plan)
+        if drawn:
             self.image.updateAndDraw()
 
     def set_ranges(self, ranges: Mapping[Value | None, Limits]) -> None:
@@ -175,14 +179,17 @@ class HyperstackWindow:
 
     def grow(self, plan: HyperstackPlan) -> None:
         """Take on a larger plan; the user keeps his place, which is a value, and everything else that is his."""
-        image, old = self.image, self.plan
-        where = old.position(*self.place())
+        image, old, access = self.image, self.plan, _access()
+        asked = access and self.window is not None and access.asked(self.window, old.size)
+        where = old.position(*(asked or self.place()))
         larger, kept = plan.plane_shape != old.plane_shape, self.looks.kept(old)
         self.hyperstack.grow(plan)
         place = plan.nearest(where)
         with self._kept(larger):
             if larger or not self._stretch(old, place):
                 image.setStack(self.hyperstack.stack, *plan.size)
+                if access is not None:
+                    access.insist(image, plan.size)
                 image.setOpenAsHyperStack(True)
             self.looks.dress(plan, kept)
             calibrate(image, plan)
@@ -204,7 +211,7 @@ class HyperstackWindow:
             return False
         image = self.image
         index = ((place[2] - 1) * size[1] + place[1] - 1) * size[0] + place[0]
-        with jpype.synchronized(window), jpype.synchronized(image):
+        with jpype.synchronized(image):
             access.tell(window, size, place)
             access.go(image, index, place)
             image.setStack(self.hyperstack.stack, *size)
@@ -256,6 +263,17 @@ class _Access:
         self._sliders = tuple(_field(window, name) for name in ("cSelector", "zSelector", "tSelector"))
         self._current = _field(image, "currentSlice")
         self._size = tuple(_field(image, name) for name in names[:3])
+
+    def asked(self, window: Any, size: tuple[int, int, int]) -> tuple[int, int, int] | None:
+        """The place a slider was moved to just now, while ImageJ's own thread for that has not gone there yet."""
+        if not isinstance(window, java("ij.gui.StackWindow")) or self._numbers["slice"].getInt(window) < 1:
+            return None
+        c, z, t = (int(self._numbers[name].getInt(window)) for name in "czt")
+        if window.isHyperStack():
+            return c, z, t
+        rest, c = divmod(z - 1, size[0])
+        t, z = divmod(rest, size[1])
+        return c + 1, z + 1, t + 1
 
     def tell(self, window: Any, size: tuple[int, int, int], place: tuple[int, int, int]) -> None:
         """Tell a window its dimensions and its place."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,6 +29,7 @@ from openhcs_viewers.fiji._window import HyperstackWindow
 from openhcs_viewers.fiji.engine import Engine, EngineSettings, start_engine
 from openhcs_viewers.fiji.store import HeapStore
 from openhcs_viewers.scene import Scene
+from polystore.components import Component, Value
 from polystore.projection import LayerPlan
 from polystore.projection.hyperstack import HyperstackPlan, HyperstackProjection
 
@@ -41,6 +42,11 @@ FRAME = 1 / 20
 
 HEARTBEAT = 0.25
 """Seconds between two signs of life."""
+
+NEW_WINDOWS = 4
+"""Windows made per update at most: 20 to 30 ms each, and what arrives has to be shown meanwhile."""
+
+NO_CHANGES = Changes()
 
 PATIENCE = 1.5
 """Seconds the event thread gets to close the windows; a plugin may hold it for ever."""
@@ -156,15 +162,11 @@ class FijiViewer(Viewer):
     # -- what changed
 
     def pump(self) -> None:
-        """See `Viewer.pump`: first what the user did, then what arrived."""
-        failed = self._look_around()
-        changes = self.scene.take_changes()
+        """See `Viewer.pump`: first what the user did and what lies in the stacks, then what changed."""
+        failed = self._refresh()
+        changes = self.scene.take_changes(new_layers=NEW_WINDOWS)
         if changes:
             failed.update(self.apply(changes))
-        elif any(window.hyperstack.has_news for window in self._windows.values()):
-            failed.update(self._refresh())
-        for layer_id in failed:
-            self._give_up(layer_id)
         if changes or failed:
             self.scene.applied(changes, failed)
 
@@ -175,42 +177,57 @@ class FijiViewer(Viewer):
             self._guarded(self._update, plan, failed)
         for plan in changes.created:
             self._guarded(self._create, plan, failed)
-        failed.update(self._refresh(changes))
-        shown = {layer_id: one for layer_id, one in self._windows.items() if not one.is_gone()}
-        failed.update(self._regions.apply(changes, shown))
         for layer_id in failed:
             self._give_up(layer_id)
-        return failed
+        failed.update(self._refresh(changes))
+        shown = {layer_id: one for layer_id, one in self._windows.items() if not one.is_gone()}
+        regions = self._regions.apply(changes, shown)
+        for layer_id in regions:
+            self._regions.forget(layer_id)
+        return {**failed, **regions}
 
-    def _refresh(self, changes: Changes | None = None) -> dict[str, str]:
-        """Bring all windows up to date in one task of the event thread."""
+    def _refresh(self, changes: Changes = NO_CHANGES) -> dict[str, str]:
+        """Bring all windows up to date in one task of the event thread; returns those given up, with the reason."""
         failed: dict[str, str] = {}
+        gone: list[str] = []
+        moved: dict[str, Mapping[Component, Value]] = {}
 
         def task() -> None:
             for layer_id, window in list(self._windows.items()):
-                if window.is_gone():
-                    continue
                 try:
-                    trouble = window.hyperstack.trouble()
-                    if trouble:
+                    if window.is_gone():
+                        gone.append(layer_id)
+                    elif trouble := window.hyperstack.trouble():
                         failed[layer_id] = trouble
-                        continue
-                    window.refresh()
-                    if changes is not None:
-                        if layer_id in changes.contrast:
-                            window.set_ranges(changes.contrast[layer_id])
-                        if changes.follow and layer_id == changes.follow_layer:
-                            window.go(changes.follow)
+                    else:
+                        self._bring_up_to_date(layer_id, window, changes)
+                        if window.has_moved():
+                            moved[layer_id] = window.values()
                 except Exception as error:
                     # The boundary to ImageJ and its plugins: one window must not take the others with it.
+                    if window.is_gone():  # closed meanwhile, by a macro on a thread of its own
+                        gone.append(layer_id)
+                        continue
                     logger.exception("the window of %r cannot be brought up to date", window.plan.name)
                     failed[layer_id] = f"{type(error).__name__}: {error}"
-
             self._desk.straighten()
 
         on_edt(task)
-        self._tell_moves()
+        for layer_id in gone:
+            self._forget(layer_id)
+            self.scene.layer_deleted(layer_id)
+        for layer_id in failed:
+            self._give_up(layer_id)
+        for layer_id, values in moved.items():
+            self.scene.look_at(values, layer_id)
         return failed
+
+    def _bring_up_to_date(self, layer_id: str, window: HyperstackWindow, changes: Changes) -> None:
+        window.refresh()
+        if layer_id in changes.contrast:
+            window.set_ranges(changes.contrast[layer_id])
+        if changes.follow and layer_id == changes.follow_layer:
+            window.go(changes.follow)
 
     def _guarded(self, change: Callable[[Any], None], plan: LayerPlan, failed: dict[str, str]) -> None:
         try:
@@ -242,12 +259,15 @@ class FijiViewer(Viewer):
         except Exception:
             later(window.close)
             raise
-        window.has_moved()
-        self.scene.look_at(window.values(), plan.layer_id)
 
     def _update(self, plan: LayerPlan) -> None:
         window = self._windows.get(plan.layer_id)
         if window is None or not isinstance(plan, HyperstackPlan):
+            return
+        if not window.hyperstack.fits(plan):  # a later run, with pixels of another kind
+            self._forget(plan.layer_id)
+            on_edt(window.close)
+            self._create(plan)
             return
 
         def grow() -> None:
@@ -256,37 +276,23 @@ class FijiViewer(Viewer):
                 self._desk.settle(window)
 
         on_edt(grow)
-        window.has_moved()
-        self.scene.look_at(window.values(), plan.layer_id)
 
-    def _give_up(self, layer_id: str) -> None:
-        """Leave a window to the user: nothing arrives there any more."""
+    def _forget(self, layer_id: str) -> HyperstackWindow | None:
+        """Know a window no more, and want none of its planes."""
         window = self._windows.pop(layer_id, None)
-        self._regions.forget(layer_id)
         if window is not None:
             self._regions.window_closed(layer_id)
             window.hyperstack.close()
             self._desk.remove(window)
+        return window
+
+    def _give_up(self, layer_id: str) -> None:
+        """Leave a window to the user: nothing arrives there any more."""
+        window = self._forget(layer_id)
+        if window is not None:
             logger.warning("%r is given up, its window stays as it is", window.plan.name)
 
     # -- what the user did
-
-    def _look_around(self) -> dict[str, str]:
-        """Notice closed windows, and where the others were moved."""
-        for layer_id, window in list(self._windows.items()):
-            if window.is_gone():
-                del self._windows[layer_id]
-                self._regions.window_closed(layer_id)
-                window.hyperstack.close()
-                self._desk.remove(window)
-                self.scene.layer_deleted(layer_id)
-        self._tell_moves()
-        return {}
-
-    def _tell_moves(self) -> None:
-        for layer_id, window in self._windows.items():
-            if not window.is_gone() and window.has_moved():
-                self.scene.look_at(window.values(), layer_id)
 
     def _on_image(self, _image: Any) -> None:
         self._wake.set()
@@ -320,17 +326,19 @@ class FijiViewer(Viewer):
 
     def state(self) -> dict[str, Any]:
         """See `Viewer.state`; with what the user sees of each hyperstack."""
-        state = super().state()
+        self._refresh()
+        state, windows = super().state(), dict(self._windows)
+        seen = on_edt(
+            lambda: {one: window.describe() for one, window in windows.items() if not window.is_gone()}
+        )
         for described in state["layers"]:
-            window = self._windows.get(described["id"])
-            if window is not None:
-                described.update(on_edt(window.describe))
+            described.update(seen.get(described["id"], {}))
         return {**state, "engine": self._engine.description}
 
     def commands(self) -> Mapping[str, Command]:
         """See `Viewer.commands`: ``save`` (path, layer) and ``run_macro`` (macro, argument, seconds)."""
         return {
-            "save": Command(self._save, trusted=True),
+            "save": Command(self._save, trusted=True, gui=False),
             "run_macro": Command(self._macros.command, trusted=True, gui=False),
         }
 
@@ -339,8 +347,17 @@ class FijiViewer(Viewer):
         return self._regions.drawn([one for one in self._windows.values() if not one.is_gone()], include)
 
     def _save(self, params: Mapping[str, Any]) -> list[str]:
-        self._refresh()
-        return save(list(self._windows.values()), params)
+        """Answer ``save``; on a thread of its own, for it takes as long as the disk does."""
+        windows = list(self._windows.values())
+        on_edt(lambda: _take_in(windows))
+        return save(windows, params)
+
+
+def _take_in(windows: Sequence[HyperstackWindow]) -> None:
+    """Have what has arrived in the stacks."""
+    for window in windows:
+        if not window.is_gone():
+            window.refresh()
 
 
 def _warm_up(headless: bool) -> None:
