@@ -128,12 +128,20 @@ def test_regions_are_in_the_overlay_and_the_manager_at_their_plane(rig: Rig) -> 
     assert places(window) == [(1, 2, 1), (1, 3, 2), (1, 1, 2)] or places(window) == [
         (0, 2, 1), (0, 3, 2), (0, 1, 2),
     ]  # fmt: skip
-    assert names() == ["blur A01 cell 7", "blur A01 1", "blur A01 1"]
+    assert names() == ["cell 7 A01 blur", "1 A01 blur", "1 A01 blur"]
     assert manager().isVisible()
     in_manager = manager().getRoi(1)
     assert (in_manager.getZPosition(), in_manager.getTPosition()) == (3, 2)
     x, y, width, height = (getattr(in_manager.getBounds(), name) for name in ("x", "y", "width", "height"))
     assert (x, y, width, height) == (12, 12, 4, 4)
+
+
+def test_a_name_imagej_would_take_for_a_slice_is_none_any_more(rig: Rig) -> None:
+    window = rig.open(rig.image(*[{"well": "A01", "z": z} for z in (1, 2, 3)]))
+    rig.stream(ROI("polygon", SQUARE, {"name": "0002-0010-0010"}), host=window, well="A01")
+    assert names() == ["roi 0002-0010-0010 A01 blur"]
+    assert manager().getSliceNumber(names()[0]) == -1
+    assert rig.drawn("all")[0].roi.properties["name"] == "0002-0010-0010"
 
 
 def test_in_a_plain_stack_the_place_is_one_number(rig: Rig) -> None:
@@ -263,16 +271,16 @@ def test_images_the_user_opened_are_looked_at(rig: Rig) -> None:
 def test_regions_wait_for_their_window_and_outlive_it(rig: Rig) -> None:
     layer = rig.image(*planes())
     rig.stream(ROI("polygon", SQUARE), well="A01", z=2, t=2)
-    assert names() == ["blur A01 1"]  # seen even if no image ever comes
+    assert names() == ["1 A01 blur"]  # seen even if no image ever comes
     window = rig.open(layer, show=True)
     assert [place[1:] for place in places(window)] == [(2, 2)]
-    assert names() == ["blur A01 1"]
+    assert names() == ["1 A01 blur"]
     rig.rois.host_closed(layer)
     rig.windows.clear()
     window.image.changes = False
     on_edt(window.image.close)
     rig.stream(ROI("polygon", SQUARE), ROI("polygon", SQUARE), well="A01", z=3, t=2)
-    assert names() == ["blur A01 1", "blur A01 1", "blur A01 2"]
+    assert names() == ["1 A01 blur", "1 A01 blur", "2 A01 blur"]
     again = rig.open(layer)
     assert [place[1:] for place in places(again)] == [(2, 2), (3, 2), (3, 2)]
 
@@ -296,7 +304,7 @@ def test_other_windows_are_left_alone(rig: Rig) -> None:
     rig.stream(ROI("polygon", SQUARE), host=a, well="A01")
     rig.stream(ROI("polygon", SQUARE), host=b, well="B02")
     assert (a.image.getOverlay().size(), b.image.getOverlay().size()) == (1, 1)
-    assert names() == ["blur A01 1", "blur B02 1"]
+    assert names() == ["1 A01 blur", "1 B02 blur"]
 
 
 def test_forgetting_a_layer_takes_its_regions_away(rig: Rig) -> None:

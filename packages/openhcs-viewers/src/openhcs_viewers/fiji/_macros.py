@@ -138,9 +138,9 @@ class _Run(threading.Thread):
         end = time.monotonic() + patience
         # More than once: ImageJ's interpreter forgets that it was aborted when it is just putting a token back.
         while not self.done.is_set() and time.monotonic() < end:
+            later(self._close_dialogs)
             if self._interpreter is not None:
                 self._interpreter.abortMacro()  # waits up to two seconds the first time
-            later(self._close_dialogs)
             self.done.wait(0.02)
         return self.done.is_set()
 

@@ -8,6 +8,7 @@ on, and is never taken away. One update of the overlay per call, however many re
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -286,6 +287,8 @@ def content(shape: Any) -> int:
 
 
 _ANYWHERE = ImageKey()
+_SLICE = re.compile(r"[0-9]{4,}-")
+"""The beginning of a name that ImageJ takes for the number of a slice."""
 
 
 def _index(host: Host) -> tuple[Any, ...]:
@@ -313,9 +316,12 @@ def _set_place(shape: Any, host: HyperstackPlan, plan: HyperstackPlan, position:
 
 
 def _name(plan: HyperstackPlan, roi: ROI, number: int) -> str:
-    """Step, well, and what the region is called; four digits and a hyphen first ImageJ would take for a slice."""
+    """What the region is called, its well, its step: the ROI Manager shows no more than the beginning."""
     called = next(
-        (value for name in ("name", "label") if (value := roi.properties.get(name)) not in (None, "")), number
+        (str(value) for name in ("name", "label") if (value := roi.properties.get(name)) not in (None, "")),
+        str(number),
     )
-    head = [plan.step_name or plan.name, *map(str, plan.window.values()), str(called)]
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in part) for part in head)
+    if _SLICE.match(called):
+        called = f"roi {called}"
+    parts = [called, *map(str, plan.window.values()), plan.step_name or plan.name]
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in part) for part in parts)
