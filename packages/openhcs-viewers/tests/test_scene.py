@@ -71,9 +71,9 @@ def image(
 class Rig:
     """A scene with a recording viewer that is pumped by hand."""
 
-    def __init__(self, *, every_plane: bool = False) -> None:
+    def __init__(self, *, every_plane: bool = False, every_roi: bool = False) -> None:
         self.store = PlaneStore(2**24)
-        self.scene = Scene(self.store, every_plane=every_plane)
+        self.scene = Scene(self.store, every_plane=every_plane, every_roi=every_roi)
         self.viewer = RecordingViewer(self.scene)
         self.viewer.open("test")
         self.wakes = 0
@@ -554,3 +554,35 @@ def test_parts_of_a_layer_have_display_ranges_of_their_own() -> None:
     scene.receive([image(1, z=1, contrast=(0.0, 90.0))])
     scene.layer_deleted("layer-1")  # and what was about to be told of it is forgotten
     assert not scene.take_changes().contrast
+
+
+def test_a_viewer_can_be_told_of_every_region_and_of_planes_only_where_it_looks() -> None:
+    triangle = ROI("polygon", [[0, 0], [0, 4], [4, 4]])
+    for every_roi in (False, True):
+        rig = Rig(every_roi=every_roi)
+        rig.receive(*[image(well=well) for well in ("A01", "B02")], regions(triangle, well="A01"))
+        rig.receive(regions(triangle, well="B02"))
+        rig.settle()
+        before = len(rig.viewer.recorded)
+        assert rig.receive(image(9, well="B02")) == ["displayed"]
+        outcome = rig.receive(regions(well="B02"))
+        rig.settle()
+        told = [dict(changes.rois) for changes in rig.viewer.recorded[before:] if changes.rois]
+        assert outcome == ([""] if every_roi else ["displayed"])
+        assert told == ([{"layer-2": (("B02",),)}] if every_roi else [])
+        assert all(not changes.planes for changes in rig.viewer.recorded[before:])
+
+
+def test_what_the_user_made_of_regions_is_kept_until_they_are_sent_anew(rig: Rig) -> None:
+    one, two = ROI("polygon", [[0, 0], [0, 4], [4, 4]]), ROI("polygon", [[1, 1], [1, 5], [5, 5]])
+    rig.receive(regions(one, well="A01"), regions(one, well="B02"))
+    rig.settle()
+    rig.scene.keep_rois("layer-1", ("A01",), [one, two], [two])
+    assert rig.scene.drawn_rois("layer-1", ("A01",)) == (two,)
+    assert rig.scene.roi_positions("layer-1") == (("A01",), ("B02",))
+    assert [plan.layer_id for plan in rig.scene.roi_plans()] == ["layer-1"]
+    rig.receive(regions(one, well="A01"))
+    assert rig.scene.drawn_rois("layer-1", ("A01",)) == ()
+    rig.scene.keep_rois("layer-1", ("A01",), [two])
+    rig.scene.layer_deleted("layer-1")
+    assert rig.scene.drawn_rois("layer-1", ("A01",)) == rig.scene.roi_positions("layer-1") == ()
