@@ -139,18 +139,22 @@ def _imglyb_where_it_can() -> None:
 def java_options(settings: EngineSettings) -> list[str]:
     """Return how Java is started, but for its class path.
 
-    The collector was chosen by measuring 2 GB of planes of 2048x2048 uint16 in a heap of 3 GB (Java 17, two cores):
+    The collector was chosen by filling 2 GB of a heap of 3 GB with planes of 2048x2048 uint16 (Java 17, two cores at a
+    load of 4 to 7; three runs each, milliseconds):
 
-    ======================  ==========  ============  ===============  =======================================
-    collector               waste       a new plane   longest pause    why
-    ======================  ==========  ============  ===============  =======================================
-    G1 (Java's own choice)  30 %        8.7 ms        18 ms            8 MiB and a header fill regions half
-    parallel                0           0.6 ms        93 ms            copies each plane once more (0.6 s)
-    serial                  0           0.6 ms        170 ms           copies each plane once more (0.8 s)
-    serial, as here         0           3.5 ms        54 ms            a plane stays where it was made
-    ======================  ==========  ============  ===============  =======================================
+    ======================  ============  ==============  =============  =====================
+    collector               heap wasted   a new plane     slowest plane  copying young planes
+    ======================  ============  ==============  =============  =====================
+    G1 (Java's own choice)  25 %          10-13 (median)  57-142         (not told apart)
+    parallel                under 1 %     0.7-0.8         197-1015       954-2447 in all
+    serial                  under 1 %     0.7-0.8         180-345        567-1233 in all
+    serial, as here         under 1 %     3.6-3.9         68-86          0
+    ======================  ============  ==============  =============  =====================
 
-    The 3.5 ms are the first touch of new memory; a plane into an array that was used before takes 0.35 ms with each.
+    G1's waste is of the heap's limit; memory in use was 5 % more. The 4 ms of ours are probably the first touch of new
+    memory; into an array that was used before a plane takes the same with each (0.35 ms). Without a limit for the
+    young generation the last one ran out of memory at 2 of 3 GB (seen once, as garbage of 16 MB came on top).
+
     So arrays above 256 KiB are made in the old generation, where nothing moves as long as there are no holes; the young
     one is small, for what remains of the heap is what planes can have; and memory once taken is not given back, to
     be touched anew.
