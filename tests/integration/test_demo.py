@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 
 from openhcs_viewers.config import NapariStreamingConfig, PipelineConfig
+from openhcs_viewers.demo._targets import DEFAULT_POLICIES, target_of
 from openhcs_viewers.demo.analysis import cell_counting_cpu, subtract_background
+from openhcs_viewers.demo.pipeline import FieldResult
+from openhcs_viewers.demo.plate import FieldImages
+from openhcs_viewers.demo.run import STEPS
 from openhcs_viewers.demo.synth import PlateDesign, write_plate
-from openhcs_viewers.launcher import list_viewers
+from openhcs_viewers.launcher import launch, list_viewers
 from openhcs_viewers.orchestrator import PipelineOrchestrator, Step
 from polystore import FileManager
-from zmqruntime.errors import ZMQRuntimeError
 from zmqruntime.process import process_start_time, same_process
 from zmqruntime.testing import wait_until
 
@@ -31,10 +34,6 @@ DEMO = (
 
 SMALL = PlateDesign(name="Small", rows="B", columns=(2, 10), fields=2, planes=3, size=128, cells=300)
 SMALL_IMAGES = 4 * (9 + 9 + 1)
-
-MANY = PlateDesign(name="Many", rows="B", columns=(2, 10), fields=3, planes=16, size=64)
-MANY_IMAGES = 2 * MANY.images + 6
-"""Of a run, in small images: more than the 256 a viewer may have on their way."""
 
 
 def demo(
@@ -144,54 +143,6 @@ def test_napari_and_fiji_show_one_pipeline_at_once(small: Path, tmp_path: Path) 
     assert (labels.max(axis=1) == 0).mean() > 0.5
 
 
-def test_a_fiji_that_stands_still_slows_nobody(tmp_path: Path) -> None:
-    """Stopped after the first fields, as by a long garbage collection, and let go on when napari has everything."""
-    plate, out = write_plate(tmp_path, MANY), tmp_path / "out"
-    options = ("--headless", "--plate", str(plate), "--workers", "1", "--out", str(out))
-    process = subprocess.Popen(
-        [*DEMO, *options, "--viewer", "napari", "fiji"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "COLUMNS": "160"},
-    )
-    try:
-        wait_until(lambda: displayed("napari") > 0, 90.0)
-        fiji = next(handle for handle in list_viewers("fiji"))
-        assert fiji.pid is not None
-        os.kill(fiji.pid, signal.SIGSTOP)
-        try:
-            wait_until(lambda: displayed("napari") == MANY_IMAGES, 60.0)
-        finally:
-            os.kill(fiji.pid, signal.SIGCONT)
-        told, err = process.communicate(timeout=60.0)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 0, told + err
-    summary = json.loads((out / "summary.json").read_text())
-    napari, counted = (summary["viewers"][kind] for kind in ("napari", "fiji"))
-    assert (napari["sent"], napari["displayed"]) == (MANY_IMAGES, MANY_IMAGES)
-    parts = sum(counted[part] for part in ("displayed", "superseded", "dropped", "lost_in_flight"))
-    assert counted["sent"] == parts == MANY_IMAGES
-    assert counted["dropped"] > 50
-    assert counted["publish_block_seconds"] < 5.0  # one deadline of a second, not one per batch
-    assert f"fiji: {counted['dropped']} dropped" in told
-    assert "because it could not take them in time (policy drop)" in told
-    assert (out / "fiji.png").exists()
-
-
-def displayed(kind: str) -> int:
-    """How many images the viewer of a kind displays; 0 when there is none yet."""
-    for handle in list_viewers(kind):
-        try:
-            found: int = handle.status()["images"]["displayed"]
-        except ZMQRuntimeError:
-            continue
-        return found
-    return 0
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_viewer_and_display_end_with_the_demo(number: signal.Signals, small: Path, tmp_path: Path) -> None:
     options = ("--headless", "--plate", str(small), "--workers", "1", "--out", str(tmp_path))
@@ -276,3 +227,41 @@ class TestOnADisplay:
         assert "Step_01_subtract_Well_B10_Channel_GFP" in names
         assert "Step_02_cells_Well_B02_labels" in names
         assert all(layer["colormap"] in ("gray", "") for layer in orchestrator.handle.state()["layers"])
+
+    def test_a_fiji_that_stands_still_slows_nobody(self, tmp_path: Path) -> None:
+        """Stopped in the middle of the run, as by a long garbage collection, and let go on before its end."""
+        design = PlateDesign(name="Many", rows="B", columns=(2, 10), fields=3, planes=16, size=64)
+        handles = {kind: launch(kind, detached=False, wait=False) for kind in ("napari", "fiji")}
+        for handle in handles.values():
+            handle.wait_ready()
+        targets = [
+            target_of(kind, handle, DEFAULT_POLICIES.get(kind, "block")) for kind, handle in handles.items()
+        ]
+        told: list[FieldImages] = []
+        pid = handles["fiji"].pid
+        assert pid is not None
+
+        def stop_and_go_on(field: FieldImages, result: FieldResult | None) -> None:
+            told.append(field)
+            os.kill(pid, {1: signal.SIGSTOP, 5: signal.SIGCONT}.get(len(told), 0))
+
+        orchestrator = PipelineOrchestrator(
+            [write_plate(tmp_path, design)], STEPS, viewers=targets, output=tmp_path / "out", workers=1
+        )
+        try:
+            result = orchestrator.run(stop_and_go_on)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert result.ok, result.failures
+        images = 2 * design.images + 6
+        napari, fiji = result.viewers["napari"], result.viewers["fiji"]
+        assert (napari.sent, napari.displayed, napari.policy) == (images, images, "block")
+        assert fiji.sent == fiji.displayed + fiji.superseded + fiji.dropped + fiji.lost_in_flight == images
+        # Four of six fields came meanwhile, and 256 images may be on their way.
+        assert fiji.dropped >= 4 * images // 6 - 256
+        assert fiji.publish_block_seconds < 5.0  # one deadline of a second, not one per batch
+        assert fiji.remark.startswith(f"{fiji.dropped} dropped")
+        handles["fiji"].settle()
+        shown = handles["fiji"].status()["images"]["displayed"]
+        assert fiji.displayed <= shown <= fiji.displayed + fiji.lost_in_flight
+        assert len(handles["fiji"].state()["layers"]) == len(STEPS)
