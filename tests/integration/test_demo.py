@@ -18,7 +18,6 @@ from openhcs_viewers.demo._targets import DEFAULT_POLICIES, target_of
 from openhcs_viewers.demo.analysis import cell_counting_cpu, subtract_background
 from openhcs_viewers.demo.pipeline import FieldResult
 from openhcs_viewers.demo.plate import FieldImages
-from openhcs_viewers.demo.run import STEPS
 from openhcs_viewers.demo.synth import PlateDesign, write_plate
 from openhcs_viewers.launcher import launch, list_viewers
 from openhcs_viewers.orchestrator import PipelineOrchestrator, Step
@@ -230,7 +229,8 @@ class TestOnADisplay:
 
     def test_a_fiji_that_stands_still_slows_nobody(self, tmp_path: Path) -> None:
         """Stopped in the middle of the run, as by a long garbage collection, and let go on before its end."""
-        design = PlateDesign(name="Many", rows="B", columns=(2, 10), fields=3, planes=16, size=64)
+        design = PlateDesign(name="Many", rows="B", columns=(2, 10), fields=2, planes=16, size=64)
+        steps = [Step(name) for name in ("load", "again", "and again", "and once more")]
         handles = {kind: launch(kind, detached=False, wait=False) for kind in ("napari", "fiji")}
         for handle in handles.values():
             handle.wait_ready()
@@ -243,25 +243,25 @@ class TestOnADisplay:
 
         def stop_and_go_on(field: FieldImages, result: FieldResult | None) -> None:
             told.append(field)
-            os.kill(pid, {1: signal.SIGSTOP, 5: signal.SIGCONT}.get(len(told), 0))
+            os.kill(pid, {1: signal.SIGSTOP, 3: signal.SIGCONT}.get(len(told), 0))
 
         orchestrator = PipelineOrchestrator(
-            [write_plate(tmp_path, design)], STEPS, viewers=targets, output=tmp_path / "out", workers=1
+            [write_plate(tmp_path, design)], steps, viewers=targets, output=tmp_path / "out", workers=1
         )
         try:
             result = orchestrator.run(stop_and_go_on)
         finally:
             os.kill(pid, signal.SIGCONT)
         assert result.ok, result.failures
-        images = 2 * design.images + 6
+        images = len(steps) * design.images
         napari, fiji = result.viewers["napari"], result.viewers["fiji"]
         assert (napari.sent, napari.displayed, napari.policy) == (images, images, "block")
         assert fiji.sent == fiji.displayed + fiji.superseded + fiji.dropped + fiji.lost_in_flight == images
-        # Four of six fields came meanwhile, and 256 images may be on their way.
-        assert fiji.dropped >= 4 * images // 6 - 256
+        # Two of four fields came meanwhile, and 256 images may be on their way.
+        assert fiji.dropped >= images // 2 - 256 > 100
         assert fiji.publish_block_seconds < 5.0  # one deadline of a second, not one per batch
         assert fiji.remark.startswith(f"{fiji.dropped} dropped")
         handles["fiji"].settle()
         shown = handles["fiji"].status()["images"]["displayed"]
         assert fiji.displayed <= shown <= fiji.displayed + fiji.lost_in_flight
-        assert len(handles["fiji"].state()["layers"]) == len(STEPS)
+        assert len(handles["fiji"].state()["layers"]) == len(steps)
