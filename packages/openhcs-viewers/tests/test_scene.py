@@ -350,7 +350,7 @@ def test_following_moves_to_the_newest(rig: Rig) -> None:
     assert rig.receive(image(z=2, context=context)) == ["displayed"]
     assert rig.wakes == 1
     rig.settle()
-    assert rig.last.follow == {Component.Z: 2}
+    assert rig.last.follow == {"layer-1": {Component.Z: 2}}
     assert rig.scene.state()["position"] == {"z": 2}
 
 
@@ -586,3 +586,16 @@ def test_what_the_user_made_of_regions_is_kept_until_they_are_sent_anew(rig: Rig
     rig.scene.keep_rois("layer-1", ("A01",), [two])
     rig.scene.layer_deleted("layer-1")
     assert rig.scene.drawn_rois("layer-1", ("A01",)) == rig.scene.roi_positions("layer-1") == ()
+
+
+def test_each_layer_has_a_place_to_follow_once_it_is_there(rig: Rig) -> None:
+    context = BatchContext(run="run", display=DisplaySpec(follow=True))
+    rig.receive(*(image(context=context, channel=c, z=z) for c in (1, 2) for z in (1, 2)))
+    first, second = rig.scene.take_changes(), None
+    assert dict(first.follow) == {"layer-1": {Component.Z: 2}}  # one layer at a time is made
+    rig.scene.applied(first)
+    second = rig.scene.take_changes()
+    assert dict(second.follow) == {"layer-2": {Component.Z: 2}}
+    rig.scene.applied(second)
+    rig.receive(image(context=context, channel=2, z=1), image(context=context, channel=1, z=1))
+    assert list(rig.scene.take_changes().follow) == ["layer-2", "layer-1"]

@@ -44,9 +44,7 @@ class Changes:
         Layer id to the ranges to show, unless the user chose one: of the whole layer under None, of the parts of a
         layer that have their own under theirs (`polystore.projection.Placement.part`).
     follow
-        Where the newest image is that wants to be looked at, or None.
-    follow_layer
-        The layer it is in.
+        Layer id to where its newest image is that wants to be looked at; the newest of all comes last.
     """
 
     axes: tuple[Axis, ...] | None = None
@@ -55,8 +53,7 @@ class Changes:
     planes: Mapping[str, tuple[Position, ...]] = field(default_factory=dict)
     rois: Mapping[str, tuple[Position, ...]] = field(default_factory=dict)
     contrast: Mapping[str, Mapping[Value | None, Limits]] = field(default_factory=dict)
-    follow: Mapping[Component, Value] | None = None
-    follow_layer: str = ""
+    follow: Mapping[str, Mapping[Component, Value]] = field(default_factory=dict)
     tickets: tuple[Any, ...] = ()
     """The scene's own: the images these changes show."""
     axes_version: int = 0

@@ -79,7 +79,7 @@ class Scene:
         self._moved_contrast: dict[tuple[str, Value | None], None] = {}
         self._rois: dict[str, dict[Position, tuple[Any, ...]]] = {}
         self._drawn: dict[str, dict[Position, tuple[Any, ...]]] = {}
-        self._follow: tuple[str, Mapping[Component, Value]] | None = None
+        self._follow: dict[str, Mapping[Component, Value]] = {}
         self._received = 0
         self._counts = {"displayed": 0, "superseded": 0, "dropped": 0}
         self._reasons: dict[str, int] = {}
@@ -351,10 +351,8 @@ class Scene:
             plan = self._projection.layer(placement.layer_id)
             if plan is not None:
                 where = zip(plan.components, placement.position, strict=True)
-                self._follow = (
-                    plan.layer_id,
-                    {which: value for which, value in where if value is not None},
-                )
+                self._follow.pop(plan.layer_id, None)  # the newest of all is the last
+                self._follow[plan.layer_id] = {which: value for which, value in where if value is not None}
         older = self._waiting.get(key)
         if older is not None:
             # The dict keeps its place: what is sent over and over must not wait for ever behind the others.
@@ -469,7 +467,8 @@ class Scene:
             limits = self._contrast[layer_id][part].limits
             if layer_id not in fresh and limits is not None:
                 contrast.setdefault(layer_id, {})[part] = limits
-        (follow_layer, follow), self._follow = self._follow or ("", None), None
+        shown = [layer_id for layer_id in self._follow if layer_id in self._live or layer_id in fresh]
+        follow = {layer_id: self._follow.pop(layer_id) for layer_id in shown}
         moved = self._applied_axes != projection.axes_version
         return Changes(
             axes=projection.axes() if moved else None,
@@ -479,7 +478,6 @@ class Scene:
             rois={layer_id: tuple(some) for layer_id, some in rois.items()},
             contrast=contrast,
             follow=follow,
-            follow_layer=follow_layer,
             tickets=tuple(tickets),
             axes_version=projection.axes_version,
         )
@@ -493,7 +491,7 @@ class Scene:
         """Forget a layer. Called with the lock."""
         self._projection.remove(layer_id, reason)
         self._live.pop(layer_id, None)
-        for some in (self._new, self._updated, self._rois, self._drawn, self._looking_into):
+        for some in (self._new, self._updated, self._follow, self._rois, self._drawn, self._looking_into):
             some.pop(layer_id, None)
         self._forget_contrast(layer_id)
         self.store.drop(layer_id)

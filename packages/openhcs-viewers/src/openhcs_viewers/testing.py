@@ -65,7 +65,8 @@ class RecordingViewer(Viewer):
         for plan in (*changes.created, *changes.updated):
             if plan.layer_id not in failed:
                 self.plans[plan.layer_id] = plan
-        self.move(changes.follow or {})
+        *_, newest = changes.follow.values() or ({},)
+        self.move(newest)
         return failed
 
     def move(self, position: Mapping[Component, Value]) -> None:

@@ -226,8 +226,8 @@ class FijiViewer(Viewer):
         window.refresh()
         if layer_id in changes.contrast:
             window.set_ranges(changes.contrast[layer_id])
-        if changes.follow and layer_id == changes.follow_layer:
-            window.go(changes.follow)
+        if layer_id in changes.follow:
+            window.go(changes.follow[layer_id])
 
     def _guarded(self, change: Callable[[Any], None], plan: LayerPlan, failed: dict[str, str]) -> None:
         try:

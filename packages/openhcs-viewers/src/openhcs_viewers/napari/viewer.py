@@ -173,7 +173,8 @@ class NapariViewer(Viewer):
             if layer_id in self._shown:
                 self._shown[layer_id].set_contrast(limits[None])
         if changes.follow:
-            self._sliders.go(changes.follow)
+            *_, newest = changes.follow.values()
+            self._sliders.go(newest)
         for layer_id in changes.planes:
             shown = self._shown.get(layer_id)
             # A hidden layer is not drawn and reads its plane when it is shown: nothing to do for it.
