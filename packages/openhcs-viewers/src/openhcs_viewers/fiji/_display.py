@@ -150,6 +150,17 @@ class Looks:
                 self.set_range(plan, at, limits)
         self._show()
 
+    def suit(self, new: HyperstackPlan, old: HyperstackPlan) -> bool:
+        """Whether an image that looked as planned before does so now, with more slices or frames."""
+        return (new.channels, new.contrasts, new.scale, new.z_step, new.frame_interval, mode(new)) == (
+            old.channels,
+            old.contrasts,
+            old.scale,
+            old.z_step,
+            old.frame_interval,
+            mode(old),
+        )
+
     def _show(self) -> None:
         """Have the processor of the plane on show look as its channel."""
         image = self._image

@@ -177,26 +177,36 @@ class HyperstackWindow:
 
     # -- growing
 
-    def grow(self, plan: HyperstackPlan) -> None:
-        """Take on a larger plan; the user keeps his place, which is a value, and everything else that is his."""
+    def grow(self, plan: HyperstackPlan) -> bool:
+        """Take on a larger plan; the user keeps his place, which is a value, and everything else that is his.
+
+        Returns whether the window is another one, or has other sliders or planes.
+        """
         image, old, access = self.image, self.plan, _access()
         asked = access and self.window is not None and access.asked(self.window, old.size)
         where = old.position(*(asked or self.place()))
         larger, kept = plan.plane_shape != old.plane_shape, self.looks.kept(old)
         self.hyperstack.grow(plan)
         place = plan.nearest(where)
+        # So that ImageJ draws what it gets as it drew what it had.
+        self.hyperstack.stack.update(image.getProcessor())
         with self._kept(larger):
-            if larger or not self._stretch(old, place):
+            stretched = not larger and self._stretch(old, place)
+            if not stretched:
                 image.setStack(self.hyperstack.stack, *plan.size)
                 if access is not None:
                     access.insist(image, plan.size)
                 image.setOpenAsHyperStack(True)
+            if stretched and self.looks.suit(plan, old):
+                self.looking = None
+                return False  # drawn already: twice takes a large composite image twice as long
             self.looks.dress(plan, kept)
             calibrate(image, plan)
             if place != self.place():
                 image.setPosition(*place)
         self.looking = None
         image.updateAndDraw()
+        return not stretched
 
     def _stretch(self, old: HyperstackPlan, place: tuple[int, int, int]) -> bool:
         """Have ImageJ's own window take on the new dimensions in place; False where it cannot.

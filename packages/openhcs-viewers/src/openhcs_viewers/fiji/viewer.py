@@ -271,8 +271,8 @@ class FijiViewer(Viewer):
             return
 
         def grow() -> None:
-            if not window.is_gone():  # or the user closed it right now
-                window.grow(plan)
+            # Or the user closed it right now.
+            if not window.is_gone() and window.grow(plan):
                 self._desk.settle(window)
 
         on_edt(grow)
