@@ -87,6 +87,23 @@ def test_a_channel_more_keeps_the_colours(rig: Any) -> None:
     assert place(rig) == (2, 1, 1)  # still at GFP
 
 
+@pytest.mark.parametrize("channels", [("GFP",), ("DAPI", "GFP")])
+def test_a_frame_more_changes_nothing_of_what_is_seen(rig: Any, channels: tuple[str, ...]) -> None:
+    for t in (1, 2):
+        for channel in channels:
+            rig.send(50, channel=channel, t=t, context=AUTO)
+    rig.show()
+    before, window = rig.colour(), rig.window().window
+    assert before[1] == 127
+    for channel in channels:
+        rig.send(7, channel=channel, t=3, context=AUTO)
+    rig.show()
+    assert rig.window().window == window
+    assert rig.colour() == before
+    rig.move(1, 1, 3)
+    assert rig.colour()[1] < 30
+
+
 def test_more_channels_than_imagej_adds_up_are_shown_one_at_a_time(rig: Any) -> None:
     for channel in range(1, 11):
         rig.send(100 * channel, channel=channel, context=AUTO)
