@@ -254,6 +254,7 @@ def imports(session: nox.Session) -> None:
     session.install(*group("imports"))
     session.run("lint-imports", *session.posargs)
     session.run("python", "tools/top_level_imports.py")
+    session.run("python", "tools/typed_decoding.py")
 
 
 @nox.session(reuse_venv=True)

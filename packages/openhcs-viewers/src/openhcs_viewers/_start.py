@@ -75,7 +75,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def decode(cls, text: str) -> ServeOptions:
         """Return the options in `text`; a `msgspec.DecodeError` when it holds none."""
-        return msgspec.json.decode(text, type=cls)
+        return _decode_options(text)
 
 
 class StartReport(msgspec.Struct, frozen=True):
@@ -83,6 +83,11 @@ class StartReport(msgspec.Struct, frozen=True):
 
     error: str
     message: str
+
+
+# Made here, once: msgspec makes its tables of a class when they are first used, and two threads at once crash it.
+_decode_options = msgspec.json.Decoder(ServeOptions).decode
+_decode_report = msgspec.json.Decoder(StartReport).decode
 
 
 @contextmanager
@@ -148,7 +153,7 @@ def write_report(log: str, error: BaseException) -> None:
 def read_report(log: Path) -> StartReport | None:
     """Return why the process with this log did not start, None when it left no report."""
     try:
-        return msgspec.json.decode(report_path(log).read_bytes(), type=StartReport)
+        return _decode_report(report_path(log).read_bytes())
     except (OSError, msgspec.DecodeError):
         return None
 

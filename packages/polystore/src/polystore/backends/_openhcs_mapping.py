@@ -19,10 +19,14 @@ class _Metadata(msgspec.Struct, frozen=True):
     workspace_mapping: dict[str, str] | None = None
 
 
+# Made here, once: msgspec makes its tables of a class when they are first used, and two threads at once crash it.
+_decode = msgspec.json.Decoder(_Metadata).decode
+
+
 def decode_openhcs(data: bytes, where: str) -> Mapped:
     """The mappings of all folders of a plate as one; raises as `polystore.backends._workspace_file.decode`."""
     try:
-        document = msgspec.json.decode(data, type=_Metadata)
+        document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise CorruptFileError(f"{where} holds no mapping: {exc}") from exc
     files: dict[str, FileRef] = {}

@@ -97,6 +97,10 @@ class _Document(msgspec.Struct, frozen=True, omit_defaults=True):
     files: dict[str, FileRef] = {}
 
 
+# Made here, once: msgspec makes its tables of a class when they are first used, and two threads at once crash it.
+_decode = msgspec.json.Decoder(_Document).decode
+
+
 _FORMAT = "polystore.workspace"
 _PLAIN = ("name", "rows", "columns", "pixel_size_um", "z_step_um", "t_step_s", "acquired", "instrument")
 _CHANNEL = ("name", "excitation_nm", "emission_nm", "exposure_ms", "color")
@@ -200,7 +204,7 @@ def decode(data: bytes, where: str) -> Mapped:
         No such file, one of a newer version, or one with a path that leaves its root; the text names ``where``.
     """
     try:
-        document = msgspec.json.decode(data, type=_Document)
+        document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise CorruptFileError(f"{where} is no workspace: {exc}") from exc
     if document.format != _FORMAT:

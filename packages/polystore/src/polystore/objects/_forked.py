@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -78,11 +78,11 @@ def _send(stream: BinaryIO | Any, message: Any) -> None:
     stream.flush()
 
 
-def _receive(stream: BinaryIO | Any, kind: Any = Any) -> Any:
+def _receive(stream: BinaryIO | Any, decode: Callable[[bytes], Any] = msgspec.msgpack.decode) -> Any:
     head = stream.read(8)
     if len(head) < 8 or head == bytes(8):
         raise EOFError("the other side has ended")
-    return msgspec.msgpack.decode(stream.read(int.from_bytes(head, "big")), type=kind)
+    return decode(stream.read(int.from_bytes(head, "big")))
 
 
 def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
@@ -100,7 +100,7 @@ def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
 def _serve(requests: Any, replies: Any) -> None:
     from polystore.objects._obstore import Bucket
 
-    bucket = Bucket(_receive(requests, Place))
+    bucket = Bucket(_receive(requests, msgspec.msgpack.Decoder(Place).decode))
     while True:
         try:
             verb, arguments = _receive(requests)

@@ -155,3 +155,7 @@ class _Info(msgspec.Struct):
     positions_um: list[tuple[Value, Value, float, float]] = []
     acquired: str | None = None
     instrument: str | None = None
+
+
+_TABLES = msgspec.json.Decoder(tuple[ImageBlock, _Info])
+"""msgspec makes its tables of a class when they are first used, and two threads at once crash it: here, once."""

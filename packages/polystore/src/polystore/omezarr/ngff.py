@@ -80,6 +80,10 @@ class PlateWell(msgspec.Struct, frozen=True):
     columnIndex: int | None = None
 
 
+_TABLES = msgspec.json.Decoder(tuple[Multiscale, Channel, PlateWell])
+"""msgspec makes its tables of a class when they are first used, and two threads at once crash it: here, once."""
+
+
 def multiscales_of(ome: Mapping[str, Any], place: str) -> list[Multiscale]:
     """The images that a group's metadata describes; none when it is no image.
 

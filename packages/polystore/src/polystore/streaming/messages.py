@@ -187,6 +187,11 @@ class ArenaReply(msgspec.Struct):
 encode = msgspec.msgpack.Encoder().encode
 """Return the msgpack of one of the messages above."""
 
+_DECODERS = {
+    kind: msgspec.msgpack.Decoder(kind) for kind in (SenderHello, ReceiverWelcome, ArenaOffer, ArenaReply)
+}
+"""Made here, once: msgspec makes its tables of a class when they are first used, and two threads at once crash it."""
+
 _decode_batch = msgspec.msgpack.Decoder(ImageBatch).decode
 _decode_context = msgspec.msgpack.Decoder(_ContextWire).decode
 
@@ -238,7 +243,7 @@ def decode_as(kind: type[Any], body: bytes) -> Any:
         It is none.
     """
     try:
-        return msgspec.msgpack.decode(body, type=kind)
+        return _DECODERS[kind].decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:  # ValueError: no UTF-8
         raise PayloadError(f"not a {kind.__name__}: {error}") from error
 
