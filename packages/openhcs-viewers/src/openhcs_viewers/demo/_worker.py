@@ -21,6 +21,7 @@ from openhcs_viewers.demo.pipeline import (
     Looks,
     Step,
     StepKind,
+    ViewerTarget,
     WorkerReport,
 )
 from openhcs_viewers.demo.plate import PlateImage
@@ -41,9 +42,9 @@ _log = logging.getLogger(__name__)
 
 _PLAIN = Look("auto", None)
 
-HURRIED_SECONDS = 5.0
-"""How long the end of a run waits for outcomes from a viewer that images are dropped for. One that hangs is not to hold
-the end up either; one that works answers within milliseconds."""
+STILL_SECONDS = 5.0
+"""After how long without any outcome the end of a run no longer waits for a viewer that images are dropped for. One
+that hangs is not to hold the end up either; one that works answers within milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,9 @@ class FieldWorker:
         stats, block_ms, settled = {}, {}, {}
         for target in self.job.targets:
             sender = self._senders[target.kind]
-            patience = timeout if target.policy == "block" else min(timeout, HURRIED_SECONDS)
-            settled[target.kind] = sender.flush(0.0 if target.kind in self._failures else patience)
+            settled[target.kind] = (
+                sender.flush(0.0) if target.kind in self._failures else _settle(sender, target, timeout)
+            )
             stats[target.kind] = sender.stats
             block_ms[target.kind] = sender.block_ms
         held = {kind: sum(each) / 1000 for kind, each in block_ms.items()}
@@ -308,6 +310,20 @@ def run_field(task: FieldTask) -> FieldResult:
     """Run one field in this process's worker."""
     assert _worker is not None, "start() comes first"
     return _worker.run(task)
+
+
+def _settle(sender: ImageSender, target: ViewerTarget, timeout: float) -> bool:
+    """Wait for outcomes, `timeout` seconds at most; return whether there is one for every image."""
+    end = time.monotonic() + timeout
+    # One on its way up has every right to be silent until it is there.
+    patience = timeout if target.policy == "block" or target.starting else STILL_SECONDS
+    while (left := end - time.monotonic()) > 0:
+        before = sender.stats
+        if sender.flush(min(left, patience)):
+            return True
+        if sender.stats == before:
+            return False
+    return False
 
 
 def report(timeout: float) -> WorkerReport:
