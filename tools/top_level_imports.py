@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = frozenset(
-    "PIL PyQt5 PyQt6 PySide2 PySide6 cupy dask filelock imagecodecs imagej imageio jax jpype lz4 matplotlib "
+    "PIL PyQt5 PyQt6 PySide2 PySide6 cupy dask filelock imagecodecs imagej imageio jax jgo jpype lz4 matplotlib "
     "napari obstore omero pandas platformdirs psutil qtpy rich roifile scipy scyjava skimage superqt tensorflow "
     "tensorstore tifffile torch vispy zarr".split()
 )
