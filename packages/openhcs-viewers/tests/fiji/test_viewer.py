@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jpype
 import numpy as np
 import pytest
 import tifffile
@@ -18,6 +19,7 @@ from openhcs_viewers.errors import ViewerClosedError, ViewerError
 from openhcs_viewers.fiji._java import java, later, on_edt
 from polystore.projection import DisplaySpec
 from polystore.streaming.messages import BatchContext
+from zmqruntime.testing import wait_until
 
 
 def step(run: str = "run", **display: Any) -> BatchContext:
@@ -622,3 +624,33 @@ def test_saving_says_what_it_needs(rig: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ViewerError, match="cannot be saved"):
         save({"path": str(tmp_path / "file" / "one.tif"), "layer": "Step_01_blur_Well_A01"})
+
+
+def test_a_window_grows_while_a_filter_locks_its_image(rig: Any) -> None:
+    """ImageJ's filters hold the image and then ask for its window: who grows it must not hold that and want the image.
+
+    Else the event thread is lost for good, and the process with it.
+    """
+    for t in (1, 2):
+        rig.send(t, t=t)
+    rig.show()
+    rig.send(3, t=3)
+    changes = rig.scene.take_changes()
+    (plan,) = changes.updated
+    window = rig.window()
+    old, frame = window.plan, window.window
+    event_thread = on_edt(java("java.lang.Thread").currentThread)
+    on_edt(lambda: window.hyperstack.grow(plan))
+    grown: list[bool] = []
+    grower = threading.Thread(target=lambda: grown.append(on_edt(lambda: window._stretch(old, (1, 1, 2)))))
+    asker = threading.Thread(target=lambda: frame.setSlidersEnabled(True))
+    with jpype.synchronized(rig.image()):  # a filter, between the two locks
+        grower.start()
+        wait_until(lambda: str(event_thread.getState()) == "BLOCKED", 5.0)
+        asker.start()
+        asker.join(5.0)
+        free = not asker.is_alive()
+    for thread in (asker, grower):
+        thread.join(5.0)
+    assert (free, grown) == (True, [True])
+    rig.scene.applied(changes)
