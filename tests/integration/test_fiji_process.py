@@ -21,6 +21,7 @@ from polystore.components import ImageKey
 from polystore.payload import shm
 from polystore.projection import DisplaySpec
 from polystore.streaming.messages import BatchContext, StreamItem
+from polystore.streaming.sender import close_senders
 from zmqruntime.client import ControlClient
 from zmqruntime.testing import wait_until
 
@@ -142,8 +143,6 @@ def test_a_killed_java_costs_the_sender_nothing_and_the_next_launch_starts_anoth
         again.send([plane(1, t=0)], STEP, policy="block", deadline=20.0)
         second.settle()
         assert second.status()["images"]["displayed"] >= 1
-    from polystore.streaming.sender import close_senders
-
     close_senders(0.0)
     assert shm.names() == before
 
@@ -164,3 +163,23 @@ def test_it_ends_in_time_after_a_threaded_filter_has_run(how: str) -> None:
         assert time.monotonic() - begin < END
     assert "ended in good order" in log_of(handle)
     assert "Traceback" not in log_of(handle)
+
+
+def shared_memory_of(handle: ViewerHandle) -> list[str]:
+    """What of other processes' shared memory the viewer has mapped."""
+    lines = Path(f"/proc/{handle.pid}/maps").read_text().splitlines()
+    return [line for line in lines if "/dev/shm/" in line]
+
+
+@pytest.mark.usefixtures("on_display")
+def test_a_sender_that_is_gone_leaves_nothing_of_its_memory_mapped() -> None:
+    """Java forgets what its event thread was given when it next collects, which may be never."""
+    with fiji() as handle:
+        for run in ("first", "second"):
+            sender = handle.sender()
+            for t in range(20):
+                sender.send([plane(t, t=t)], BatchContext(run=run, step_index=1, step_name="blur"))
+                handle.settle()
+            assert shared_memory_of(handle)
+            close_senders(2.0)
+            wait_until(lambda: shared_memory_of(handle) == [], 2.0)

@@ -49,9 +49,20 @@ class Ticket:
         self.parts -= 1
         return self.parts == 0
 
+    def credit(self) -> None:
+        """Give the memory back to the sender before the outcome is known, and look at it no more.
+
+        A view kept until then would hold all shared memory of a sender that may be gone.
+        """
+        self.credited = True
+        self.image.credit()
+        self.image.array = None
+
     def send(self) -> None:
+        """Tell the sender the outcome, with the credit if it did not have that yet."""
         if self.credited:
             self.image.resolve(self.outcome, self.reason)
         else:
             self.credited = True
             self.image.finish(self.outcome, self.reason)
+            self.image.array = None

@@ -293,8 +293,7 @@ class Scene:
             for (_, key), one in zip(parts, filled, strict=True):
                 self._settle(ticket, key, one, done)
         if ticket not in done:
-            ticket.credited = True
-            image.credit()
+            ticket.credit()
         self._send(done)
 
     def _settle(self, ticket: Ticket, key: ImageKey, filled: Filled, done: list[Ticket]) -> None:
@@ -413,8 +412,7 @@ class Scene:
                 self._drawn.get(placement.layer_id, {}).pop(placement.position, None)
                 self._show(ticket, placement, done)
         if ticket not in done:
-            ticket.credited = True
-            image.credit()
+            ticket.credit()
         self._send(done)
 
     def _refuse(self, image: Arrival, reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -654,3 +655,20 @@ def test_a_window_grows_while_a_filter_locks_its_image(rig: Any) -> None:
         thread.join(5.0)
     assert (free, grown) == (True, [True])
     rig.scene.applied(changes)
+
+
+def test_what_java_was_given_holds_nothing_of_a_task_that_is_done(engine: Any) -> None:
+    """Java forgets it when it next collects: the memory of a sender would stay until then."""
+    planes = [np.zeros((4, 4)) for _ in range(3)]
+    gone = [weakref.ref(one) for one in planes]
+
+    def fails(plane: Any) -> None:
+        raise ValueError(plane.shape)
+
+    assert on_edt(partial(lambda plane: plane.shape, planes[0])) == (4, 4)
+    with pytest.raises(ValueError, match="4, 4"):
+        on_edt(partial(fails, planes[1]))
+    later(partial(lambda plane: plane.shape, planes[2]))
+    on_edt(lambda: None)
+    planes.clear()
+    assert [one() for one in gone] == [None, None, None]

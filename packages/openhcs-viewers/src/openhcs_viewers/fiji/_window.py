@@ -221,7 +221,7 @@ class HyperstackWindow:
             return False
         image = self.image
         index = ((place[2] - 1) * size[1] + place[1] - 1) * size[0] + place[0]
-        # The image alone, as ImageJ's filters do it, which then ask for the window: never the window and then the image.
+        # The image alone: ImageJ's filters hold it and then ask for the window, never the other way round.
         with jpype.synchronized(image):
             access.tell(window, size, place)
             access.go(image, index, place)

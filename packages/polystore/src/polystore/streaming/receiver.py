@@ -110,8 +110,12 @@ class ReceivedImage:
         return self._memory is None or self._memory.intact(self._base, self._generation)
 
     def credit(self) -> None:
-        """Say that the array is no longer used (or is `owned`): the sender may write there again. Once."""
+        """Say that the array is no longer used (or is `owned`): the sender may write there again. Once.
+
+        Drop `array`, too, if this object is kept: a view of its slot keeps the whole mapping of the sender's memory.
+        """
         self.peer.give(self.seq, CREDIT, "", self.nbytes)
+        self._memory = None
 
     def resolve(self, outcome: str, reason: str = "") -> None:
         """Say what became of the image: ``displayed``, ``superseded`` or ``dropped`` (with the reason). Once."""
@@ -120,6 +124,7 @@ class ReceivedImage:
     def finish(self, outcome: str, reason: str = "") -> None:
         """`credit` and `resolve` in one message."""
         self.peer.give(self.seq, OUTCOMES[outcome] | CREDIT, reason, self.nbytes)
+        self._memory = None
 
 
 class ImageReceiver(StreamHandler):
