@@ -23,6 +23,7 @@ from polystore.projection import DisplaySpec
 from polystore.streaming.messages import BatchContext, StreamItem
 from polystore.streaming.sender import close_senders
 from zmqruntime.client import ControlClient
+from zmqruntime.config import runtime_dir
 from zmqruntime.testing import wait_until
 
 STEP = BatchContext(run="run", step_index=1, step_name="blur", display=DisplaySpec(colormap="auto"))
@@ -39,6 +40,11 @@ END = 5.0
 def log_of(handle: ViewerHandle) -> str:
     assert handle.log is not None
     return handle.log.read_text()
+
+
+def exit_code(handle: ViewerHandle) -> int | None:
+    assert handle._process is not None
+    return handle._process.returncode
 
 
 def plane(value: int, **components: Any) -> StreamItem:
@@ -92,6 +98,7 @@ def test_headless_shows_pictures_and_saves_files(tmp_path: Path, monkeypatch: py
             assert file.series[0].axes == "ZCYX"
             assert np.array_equal(file.asarray(), planes)
         assert handle.stop(timeout=END) == "asked"
+    assert exit_code(handle) == 0
     assert "ended in good order" in log_of(handle)
     assert "Traceback" not in log_of(handle)
     assert list_viewers() == []
@@ -148,9 +155,10 @@ def test_a_killed_java_costs_the_sender_nothing_and_the_next_launch_starts_anoth
 
 
 @pytest.mark.usefixtures("on_display")
-@pytest.mark.parametrize("how", ["SIGTERM", "File > Quit"])
-def test_it_ends_in_time_after_a_threaded_filter_has_run(how: str) -> None:
-    with fiji() as handle:
+@pytest.mark.parametrize(("how", "where"), [("SIGTERM", "virtual"), ("File > Quit", "auto")])
+def test_it_ends_in_time_after_a_threaded_filter_has_run(how: str, where: str) -> None:
+    before = set(runtime_dir().glob("display-*"))  # the test's own
+    with fiji(display=where) as handle:
         handle.sender().send([plane(50, z=1), plane(60, z=2)], STEP, policy="block", deadline=20.0)
         handle.settle()
         user(handle, "run('Gaussian Blur...', 'sigma=3 stack');", wait=True)
@@ -161,6 +169,8 @@ def test_it_ends_in_time_after_a_threaded_filter_has_run(how: str) -> None:
             user(handle, "run('Quit');")
         wait_until(lambda: not handle.is_alive(), END)
         assert time.monotonic() - begin < END
+    assert exit_code(handle) == 0
+    assert set(runtime_dir().glob("display-*")) == before
     assert "ended in good order" in log_of(handle)
     assert "Traceback" not in log_of(handle)
 

@@ -17,6 +17,7 @@ from openhcs_viewers import launch, list_viewers, show
 from openhcs_viewers.errors import DisplayError
 from openhcs_viewers.handle import ViewerHandle
 from polystore.payload import shm
+from zmqruntime.config import runtime_dir
 from zmqruntime.testing import wait_until
 
 
@@ -34,6 +35,11 @@ def pixels(png: bytes) -> bytes:
 def log_of(handle: ViewerHandle) -> str:
     assert handle.log is not None
     return handle.log.read_text()
+
+
+def exit_code(handle: ViewerHandle) -> int | None:
+    assert handle._process is not None
+    return handle._process.returncode
 
 
 @pytest.mark.usefixtures("on_display")
@@ -54,17 +60,20 @@ def test_open_show_look_close() -> None:
         assert state["title"] == "a test"
         assert [layer["name"] for layer in state["layers"]] == ["half"]
         assert handle.stop(timeout=20.0) == "asked"
+    assert exit_code(handle) == 0
     assert "ended in good order" in log_of(handle)
     assert "Traceback" not in log_of(handle)
     assert list_viewers() == []
     assert shm.names() == before
 
 
-@pytest.mark.usefixtures("on_display")
-def test_sigterm_closes_the_window_in_good_order() -> None:
-    handle = launch("napari", detached=False)
+def test_sigterm_closes_the_window_and_its_virtual_display_in_good_order() -> None:
+    handle = launch("napari", detached=False, display="virtual")
+    assert list(runtime_dir().glob("display-*"))
     os.kill(handle.pid or 0, signal.SIGTERM)
     wait_until(lambda: not handle.is_alive(), 10.0)
+    assert exit_code(handle) == 0
+    assert list(runtime_dir().glob("display-*")) == []
     assert "ended in good order" in log_of(handle)
 
 

@@ -33,47 +33,43 @@ ORPHAN_GRACE = 3.0
 """The same when the parent of a child viewer has died: viewer and virtual display end within 5 s of it."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the viewer that `argv` describes until its end; return the process's exit code."""
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the viewer that `argv` describes until its end, and end the process."""
     (text,) = sys.argv[1:] if argv is None else argv
     options = ServeOptions.decode(text)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.captureWarnings(True)
     faulthandler.enable()
+    display = None
+    code = 0
     try:
-        with _display(options):
-            _run(options)
+        if options.display == "virtual":
+            display = VirtualDisplay()
+            display.use()
+        if needs_display(options.kind) and options.display != HEADLESS:
+            # Qt would abort the process without.
+            logger.info("display: %s", check_display())
+        _run(options)
     except Exception as error:
         # The boundary of the process: whoever launched it learns why from the report, people from the log.
         logger.exception("the viewer ended")
         write_report(options.log, error)
-        return 1
-    return 0
+        code = 1
+    if display is not None:
+        display.leave()
+    _leave(code)
 
 
 def _leave(code: int) -> NoReturn:
     """End the process now that all that is ours is closed: threads of a viewer's libraries may hold it for ever.
 
-    Those of a Java machine do: the pool of a filter keeps it for more than 80 s, its window thread for good.
+    Those of a Java machine do: the pool of a filter keeps it for more than 80 s, its window thread for good. A virtual
+    display is there until the very end: Java ends the process, with a code of its own, when its display goes first.
     """
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-@contextlib.contextmanager
-def _display(options: ServeOptions) -> Iterator[None]:
-    """Have a display, checked, while a viewer that needs one runs: Qt would abort the process without."""
-    if options.display == "virtual":
-        with VirtualDisplay() as display:
-            display.use()
-            logger.info("display: %s", check_display())
-            yield
-        return
-    if needs_display(options.kind) and options.display != HEADLESS:
-        logger.info("display: %s", check_display())
-    yield
 
 
 def _run(options: ServeOptions) -> None:
@@ -150,4 +146,4 @@ def _stopped_by_signals(server: ViewerServer) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    _leave(main())
+    main()

@@ -158,6 +158,13 @@ class VirtualDisplay:
             self._process = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def leave(self) -> None:
+        """Remove its files as the last thing before this process ends, which ends the display.
+
+        For a process whose windows must not lose their display before it ends. Nobody else can open it from now on.
+        """
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def _start(self, screen: str) -> str:
         authority, log = self._folder / "authority", self._folder / "log"
         _x11.write_authority(authority)
