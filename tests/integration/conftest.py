@@ -37,7 +37,7 @@ def own_folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Sockets, logs and napari's settings in a folder of this test; every viewer in it is ended."""
     folder = Path(tempfile.mkdtemp(prefix="ohi-"))  # short: socket paths have 107 bytes at most
     monkeypatch.setenv("ZMQRUNTIME_DIR", str(folder / "run"))
-    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(folder / name.lower()))
     monkeypatch.delenv("POLYSTORE_RUN", raising=False)
     yield folder

@@ -29,6 +29,7 @@ def own_folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ohv-"))  # short: socket paths have 107 bytes at most
     monkeypatch.setenv("ZMQRUNTIME_DIR", str(folder / "run"))
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("OPENHCS_CONFIG", os.devnull)  # whatever the machine and its user have configured
     yield folder
     for handle in list_viewers():

@@ -44,6 +44,7 @@ def engine(java_home_folder: Path) -> Engine:
             patch.setenv(name, value)
         patch.delenv("WAYLAND_DISPLAY", raising=False)
         patch.setenv("JAVA_TOOL_OPTIONS", f"-Duser.home={java_home_folder}")
+        patch.setenv("XDG_DATA_HOME", str(java_home_folder))
         found = start_engine(EngineSettings(heap=HEAP))
         found.show_window("test window")
     # Kept as long as the engine: windows of a display that is closed take Java with them.
@@ -87,6 +88,7 @@ def process(
     for name in ("NO_PROXY", "no_proxy", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", f"-Duser.home={java_home_folder}")
+    monkeypatch.setenv("XDG_DATA_HOME", str(java_home_folder))
 
     def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -76,6 +76,43 @@ def test_what_a_crashed_java_says_is_among_the_logs(process: Run, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_of_the_folder_somebody_is_in_is_run_or_taken(process: Run, tmp_path: Path) -> None:
+    """ImageJ takes the folder it is started in for its own, and runs the macros that lie there."""
+    here, own = tmp_path / "here", tmp_path / "data" / "openhcs" / "imagej"
+    for folder in (here, own):
+        for name in ("macros", "plugins", "luts"):
+            (folder / name).mkdir(parents=True)
+        startup = f'macro "AutoRun" {{ File.saveString("ran", "{folder}/ran.txt"); }}'
+        (folder / "macros" / "StartupMacros.txt").write_text(startup)
+        (folder / "plugins" / f"Lies_{folder.name}.ijm").write_text("")
+    (here / "IJ_Prefs.txt").write_text("")
+    done = process(
+        f"""
+        import os
+        from pathlib import Path
+        os.chdir({str(here)!r})
+        engine = start()
+        engine.show_window()
+        ran = Path({str(own)!r}, "ran.txt")
+        while not ran.exists():
+            time.sleep(0.02)
+        for name in ("imagej", "startup", "plugins", "macros", "luts"):
+            print(java("ij.IJ").getDirectory(name))
+        print(java("ij.Prefs").getPrefsDir())
+        print([str(one) for one in java("ij.Menus").getCommands().keySet() if str(one).startswith("Lies")])
+        print(java("java.io.File")("x").getAbsolutePath())
+        """,
+        XDG_DATA_HOME=str(tmp_path / "data"),
+    )
+    assert done.returncode == 0, done.stderr
+    *folders, prefs, commands, file = done.stdout.splitlines()
+    assert [Path(one) for one in folders] == [own, own, own / "plugins", own / "macros", own / "luts"]
+    assert not prefs.startswith(str(here))
+    assert commands == "['Lies imagej']"
+    assert file == str(here / "x")  # what a macro calls by a relative name is where it was
+    assert not (here / "ran.txt").exists()
+
+
 def test_preferences_are_written_when_it_closes(process: Run, tmp_path: Path) -> None:
     program = """
         engine = start(**OPTIONS)

@@ -15,6 +15,7 @@ import jpype.config
 
 from openhcs_viewers._start import log_dir
 from openhcs_viewers.errors import DisplayError, ImageJError, JavaError
+from openhcs_viewers.fiji._imagej_home import make_imagej_home
 from openhcs_viewers.fiji._java import java
 from openhcs_viewers.fiji._java_home import Java
 from openhcs_viewers.fiji._maven import cache_folder
@@ -71,6 +72,10 @@ def _start_bare(route: Route) -> None:
     scyjava.config.set_java_constraints(fetch="never")
     scyjava.config.add_classpath(*map(str, route.jars))
     _java_started(scyjava.start_jvm)
+    # ImageJ takes the folder Java was started in for its own: it would run the macros/StartupMacros.txt of whatever
+    # folder somebody happens to be in, and take its plugins, tables and preferences. It asks for this property once,
+    # later; files are still found from the real one, which Java has looked up already.
+    java("java.lang.System").setProperty("user.dir", str(make_imagej_home()))
     _checked_class("ij.IJ", route)
 
 
