@@ -100,12 +100,12 @@ def test_dropping_frees(store: HeapStore) -> None:
     assert (store.status().planes, store.status().bytes, store.status().pool_bytes) == (0, 0, 0)
 
 
-def test_the_watcher_gets_each_plane_when_it_is_there(store: HeapStore) -> None:
+def test_the_watcher_is_told_when_a_plane_is_there_or_gone(store: HeapStore) -> None:
     seen: list[Any] = []
 
-    def watcher(position: Any, pixels: Any, to: PixelType, shape: tuple[int, int]) -> None:
-        assert store.array("layer", position) is pixels  # committed, and no lock is held
-        seen.append((position, pixels[0], to, shape, threading.get_ident()))
+    def watcher(position: Any) -> None:  # what is told is so by then, and no lock is held
+        found = store.plane("layer", position)
+        seen.append((position, found and (found.pixels[0], found.type, found.shape), threading.get_ident()))
 
     store.put("layer", (0,), plane(1))
     store.watch("layer", watcher)
@@ -114,15 +114,17 @@ def test_the_watcher_gets_each_plane_when_it_is_there(store: HeapStore) -> None:
     store.commit("layer", (1,), filled)
     store.put("other", (1,), plane(3))
     store.put("layer", (1,), plane(4, (3, 5), "uint8"))
-    store.drop("layer")
+    store.drop("layer", (1,))
     store.put("layer", (0,), plane(5))
+    store.drop("layer")
     store.unwatch("layer")
     store.put("layer", (2,), plane(6))
     here = threading.get_ident()
     assert seen == [
-        ((1,), 2, PixelType.SHORT, (512, 512), here),
-        ((1,), 4, PixelType.BYTE, (3, 5), here),
-        ((0,), 5, PixelType.SHORT, (512, 512), here),
+        ((1,), (2, PixelType.SHORT, (512, 512)), here),
+        ((1,), (4, PixelType.BYTE, (3, 5)), here),
+        ((1,), None, here),
+        ((0,), (5, PixelType.SHORT, (512, 512)), here),
     ]
     store.unwatch("never watched")
 

@@ -163,6 +163,30 @@ def test_a_later_run_takes_over_the_window(rig: Any) -> None:
     assert rig.window().window == window
 
 
+def test_no_plane_of_an_older_run_is_in_the_stack_of_a_later_one(rig: Any) -> None:
+    """Not even one that waited for a place in the stack when the later run took over."""
+    one, two = step("one", replace_layers=True), step("two", replace_layers=True)
+    for z in (1, 2):
+        rig.send(z, channel=1, z=z, context=one)
+    rig.show()
+    rig.send(77, channel=1, z=2, context=one)
+    rig.send(78, channel=1, z=3, context=one)
+    for channel, z in ((1, 1), (2, 2), (2, 3)):
+        rig.send(100 * channel + z, channel=channel, z=z, context=two)
+    rig.show()
+    assert dimensions(rig) == (32, 32, 2, 3, 1)
+    assert rig.values() == [101, 0, 0, 202, 0, 203]
+
+
+def test_an_image_sent_again_with_another_size_leaves_its_old_window(rig: Any) -> None:
+    for t in (1, 2):
+        rig.send(t, t=t)
+    rig.show()
+    rig.send(50, t=1, shape=(40, 40))
+    rig.show()
+    assert [rig.values(at) for at in (0, 1)] == [[0, 2], [50]]
+
+
 def test_a_later_run_may_have_other_pixels(rig: Any) -> None:
     rig.send(1, z=1, context=step(replace_layers=True))
     rig.show()

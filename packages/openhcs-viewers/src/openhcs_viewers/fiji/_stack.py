@@ -1,8 +1,9 @@
 """One hyperstack: ImageJ's image and its stack, filled and grown by reference. No window is needed.
 
-The store's thread only notes what arrived (`Hyperstack.arrived`); it reaches the stack in the window's next update, on
-ImageJ's event thread and under the image's own monitor. Not earlier: whenever the user moves a slider ImageJ writes
-the array it has shown back into the stack, and a plane that was put there meanwhile would be lost.
+The store's thread only notes where something arrived or went (`Hyperstack.arrived`); it reaches the stack in the
+window's next update, on ImageJ's event thread and under the image's own monitor. Not earlier: whenever the user moves
+a slider ImageJ writes the array it has shown back into the stack, and a plane that was put there meanwhile would be
+lost. What is put there is what the store has then, so that a plane which was dropped meanwhile never comes back.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Hyperstack:
     store
         Where its planes are.
     wake
-        Called on the I/O thread when a plane has arrived.
+        Called on the I/O thread when a plane has arrived or was dropped.
 
     Attributes
     ----------
@@ -59,8 +60,8 @@ class Hyperstack:
         self._store = store
         self._wake = wake
         self._lock = threading.Lock()
-        self._late: dict[Position, HeapPlane] = {}
-        self._early: dict[Position, HeapPlane] = {}  # the plan that has a place for them is on its way
+        self._late: dict[Position, None] = {}
+        self._early: dict[Position, None] = {}  # the plan that has a place for them is on its way
         self._padded: dict[Position, tuple[Any, Any]] = {}
         self._spread: set[Position] = set()
         self._blank = self._new_blank()
@@ -70,10 +71,10 @@ class Hyperstack:
 
     # -- the I/O thread
 
-    def arrived(self, position: Position, pixels: Any, type: PixelType, shape: tuple[int, int]) -> None:
-        """Note a plane that is in the store from now on: a reference, whatever its size."""
+    def arrived(self, position: Position) -> None:
+        """Note that the store has another plane at a position, or none any more."""
         with self._lock:
-            self._late[position] = HeapPlane(pixels, type, shape)
+            self._late[position] = None
         self._wake()
 
     # -- the GUI thread
@@ -143,25 +144,22 @@ class Hyperstack:
         with self._lock:
             late, self._late = self._late, {}
         images, put = stack.getImageArray(), []
-        for position, plane in late.items():
-            slots = self.plan.slots(position)
-            if not slots or plane.type is not self.type or not self._has_room(plane):
-                self._early[position] = plane
+        for position in late:
+            slots, plane = self.plan.slots(position), self._store.plane(self.plan.layer_id, position)
+            if plane is None:
+                self._padded.pop(position, None)
+                pixels = self._blank
+            elif not slots or plane.type is not self.type or not self._has_room(plane):
+                self._early[position] = None
                 continue
-            pixels = self._fitted(position, plane)
+            else:
+                pixels = self._fitted(position, plane)
             if len(slots) > 1:
                 self._spread.add(position)
             for index in slots:
                 images[index - 1] = pixels
                 put.append((index, pixels))
         return put
-
-    def _note(self, position: Position) -> None:
-        """Note a plane that is in the store; one that arrives at the same time is newer."""
-        held = self._store.plane(self.plan.layer_id, position)
-        if held is not None:
-            with self._lock:
-                self._late.setdefault(position, held)
 
     def _first_index(self) -> int:
         positions = self._store.positions(self.plan.layer_id)
@@ -174,8 +172,8 @@ class Hyperstack:
 
     def _new_stack(self) -> Any:
         stack = self._empty_stack(0)
-        for position in self._store.positions(self.plan.layer_id):
-            self._note(position)
+        with self._lock:
+            self._late.update(dict.fromkeys(self._store.positions(self.plan.layer_id)))
         self._put(stack)
         return stack
 
@@ -188,8 +186,8 @@ class Hyperstack:
         copy(self.stack.getImageArray(), 0, stack.getImageArray(), 0, count)
         if len(old.frames) > 1:
             copy(self.stack.getSliceLabels(), 0, stack.getSliceLabels(), 0, count)
-        for position in self._spread:  # also shown at the new frames
-            self._note(position)
+        with self._lock:
+            self._late.update(dict.fromkeys(self._spread))  # also shown at the new frames
         self._put(stack)
         return stack
 

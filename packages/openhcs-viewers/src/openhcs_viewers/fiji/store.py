@@ -25,8 +25,8 @@ __all__ = ["HeapPlane", "HeapStore", "Watcher"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-Watcher: TypeAlias = Callable[[Position, Any, PixelType, tuple[int, int]], None]
-"""Called with a position and its new plane: the Java array, its type and its shape (y, x)."""
+Watcher: TypeAlias = Callable[[Position], None]
+"""Called with a position whose plane is another one, or gone; what is there now is `HeapStore.plane`."""
 
 POOL_BYTES = 256 * 1024 * 1024
 """Most memory of Java arrays kept ready for planes to come. Part of the budget."""
@@ -163,7 +163,7 @@ class HeapStore:
                 self._staging.retire(filled.buffer)
             watcher = self._watchers.get(layer_id)
         if watcher is not None:
-            watcher(position, held.pixels, held.type, held.shape)
+            watcher(position)
 
     def put(self, layer_id: str, position: Position, array: Array) -> None:
         """`fill` and `commit` in one."""
@@ -179,7 +179,8 @@ class HeapStore:
     # -- reading
 
     def watch(self, layer_id: str, callback: Watcher) -> None:
-        """Have `callback` called with each plane committed to a layer from now on, by the thread that commits it.
+        """Have `callback` called for each plane committed to a layer, or dropped from it alone, from now on, by the
+        thread that does so.
 
         One per layer, the last one. What is there already is not told: watch first and read then, and nothing is
         missed. It must be quick and must not raise; the sender waits for it. It may call this store.
@@ -222,15 +223,18 @@ class HeapStore:
     # -- forgetting
 
     def drop(self, layer_id: str, position: Position | None = None) -> None:
-        """Forget a plane, or all of a layer. Who watches the layer goes on doing so."""
+        """Forget a plane, or all of a layer. Who watches the layer goes on doing so, and is told of a single plane."""
         with self._lock:
             planes = self._layers.get(layer_id, {})
+            watcher = None if position is None else self._watchers.get(layer_id)
             for gone in list(planes) if position is None else [position]:
                 held = planes.pop(gone, None)
                 if held is not None:
                     self._bytes -= held.nbytes
             if not planes:
                 self._layers.pop(layer_id, None)
+        if watcher is not None and position is not None:
+            watcher(position)
 
     def status(self) -> StoreStatus:
         """Counts of now. Nothing is ever on disk."""
