@@ -187,15 +187,53 @@ def test_an_image_sent_again_with_another_size_leaves_its_old_window(rig: Any) -
     assert [rig.values(at) for at in (0, 1)] == [[0, 2], [50]]
 
 
-def test_a_later_run_may_have_other_pixels(rig: Any) -> None:
-    rig.send(1, z=1, context=step(replace_layers=True))
+RED = np.full((32, 32, 3), (255, 0, 0), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("array", "kind", "shown"),
+    [
+        (np.full((32, 32), 200, np.uint8), "byte[]", (255, 255, 255)),
+        (np.full((32, 32), 200, np.float32), "float[]", (255, 255, 255)),
+        (RED, "int[]", (255, 0, 0)),
+    ],
+    ids=["uint8", "float32", "rgb"],
+)
+def test_a_later_run_may_have_other_pixels(rig: Any, array: Any, kind: str, shown: Any) -> None:
+    for channel in (1, 2):
+        for z in (1, 2):
+            rig.send(channel * 10 + z, channel=channel, z=z, context=step(replace_layers=True))
     rig.show()
-    rig.send(0.5, dtype=np.float32, z=1, context=step("another", replace_layers=True))
+    rig.rest()
+    frame = rig.window().window
+
+    def touch() -> None:
+        frame.setLocation(333, 222)
+        frame.getCanvas().zoomOut(0, 0)
+        rig.image().setPosition(2, 2, 1)
+
+    on_edt(touch)
+    rig.show()
+    zoom = float(frame.getCanvas().getMagnification())
+    later = step("another", replace_layers=True, channel_display="grayscale")
+    for channel, z in ((1, 1), (2, 2)):  # the others are missing: blank, and of the same kind
+        assert rig.send(array, channel=channel, z=z, context=later, contrast=(0.0, 100.0)).outcome == ""
     rig.show()
     assert len(rig.windows) == 1
-    assert int(rig.image().getBitDepth()) == 32
-    assert rig.pixels(1)[0, 0] == 0.5
+    assert {type(one).__name__ for one in rig.image().getStack().getImageArray()[:4]} == {kind}
+    assert tuple(rig.window().place()) == (2, 2, 1)
+    assert rig.colour() == shown
+    for place in ((1, 1, 1), (1, 2, 1), (2, 1, 1)):
+        rig.move(*place)
+    rig.viewer.screenshot()
+    frame = rig.window().window
+    assert (int(frame.getX()), int(frame.getY())) == (333, 222)
+    assert float(frame.getCanvas().getMagnification()) == zoom
     assert int(java("ij.WindowManager").getImageCount()) == 1
+    again = rig.send(array, channel=1, z=3, context=later, contrast=(0.0, 100.0))
+    rig.show()
+    assert again.outcome == "displayed"
+    assert dimensions(rig) == (32, 32, 2, 3, 1)
 
 
 def test_growing_costs_no_pixels(rig: Any) -> None:

@@ -40,6 +40,20 @@ class Desk:
             if one is window or (self._grid != before and self._is_ours(one)):
                 self._place(one, self._tile(at))
 
+    def exchange(self, old: HyperstackWindow, new: HyperstackWindow) -> None:
+        """Have a window stand for another: in its tile, or where the user put that."""
+        if old not in self._put:
+            return
+        ours = self._is_ours(old)
+        self._windows[self._windows.index(old)] = new
+        del self._put[old]
+        self._fresh.pop(old, None)
+        self._put[new] = _now(new)
+        if ours:
+            self._place(new, self._tile(self._windows.index(new)))
+        else:  # nowhere a window is put: it is not ours
+            self._put[new] = (*self._put[new][:2], 0.0)
+
     def settle(self, window: HyperstackWindow) -> None:
         """Fit a window that has other sliders or planes into its place again."""
         if window in self._put and self._is_ours(window):

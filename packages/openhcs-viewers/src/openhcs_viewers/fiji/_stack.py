@@ -64,6 +64,7 @@ class Hyperstack:
         self._early: dict[Position, None] = {}  # the plan that has a place for them is on its way
         self._padded: dict[Position, tuple[Any, Any]] = {}
         self._spread: set[Position] = set()
+        self._closed = False
         self._blank = self._new_blank()
         store.watch(plan.layer_id, self.arrived)
         self.stack = self._new_stack()
@@ -104,7 +105,10 @@ class Hyperstack:
         return (found, plan.kind) == (self.type, self.plan.kind)
 
     def close(self) -> None:
-        """Want no more planes."""
+        """Want no more planes. Idempotent: another hyperstack may show the layer by then."""
+        if self._closed:
+            return
+        self._closed = True
         self._store.unwatch(self.plan.layer_id)
         with self._lock:
             self._late.clear()

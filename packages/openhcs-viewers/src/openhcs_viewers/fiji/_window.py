@@ -71,6 +71,16 @@ class HyperstackWindow:
         if not self.headless:
             self.image.show()
 
+    def stand_for(self, other: HyperstackWindow) -> None:
+        """Take the place of another window, and go where the user was in it."""
+        if self.window is not None and other.window is not None:
+            same = self.plan.plane_shape[:2] == other.plan.plane_shape[:2]
+            if same:
+                _Frame(other.window).give(self.window)
+            else:
+                self.window.setLocation(other.window.getLocation())
+        self.go(other.plan.position(*other.place()))
+
     def is_gone(self) -> bool:
         """Whether the user closed the window."""
         return not self.headless and self.window is None
@@ -239,13 +249,7 @@ class HyperstackWindow:
         if before is None:
             yield
             return
-        canvas = before.getCanvas()
-        zoom, seen, size = canvas.getMagnification(), canvas.getSrcRect(), canvas.getSize()
-        where, roi, overlay = (
-            before.getLocation(),
-            image.getRoi(),
-            image.getOverlay(),
-        )
+        frame, roi, overlay = _Frame(before), image.getRoi(), image.getOverlay()
         changes = image.changes
         yield
         image.changes = changes
@@ -254,14 +258,26 @@ class HyperstackWindow:
             image.setOverlay(overlay)
         if roi is not None and image.getRoi() is None:
             image.setRoi(roi)
-        if window is None or window == before or larger:
-            return
+        if window is not None and window != before and not larger:
+            frame.give(window)
+
+
+class _Frame:
+    """The place of a window, and what is seen of its image how large."""
+
+    def __init__(self, window: Any) -> None:
         canvas = window.getCanvas()
-        canvas.setSize(size.width, size.height)
-        canvas.setSourceRect(seen)
-        canvas.setMagnification(zoom)  # the last one: the others change it
+        self._where = window.getLocation()
+        self._zoom, self._seen, self._size = canvas.getMagnification(), canvas.getSrcRect(), canvas.getSize()
+
+    def give(self, window: Any) -> None:
+        """Have another window, of an image as large, look the same."""
+        canvas = window.getCanvas()
+        canvas.setSize(self._size.width, self._size.height)
+        canvas.setSourceRect(self._seen)
+        canvas.setMagnification(self._zoom)  # the last one: the others change it
         window.pack()
-        window.setLocation(where)
+        window.setLocation(self._where)
 
 
 class _Access:

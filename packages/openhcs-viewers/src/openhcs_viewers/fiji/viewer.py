@@ -237,7 +237,7 @@ class FijiViewer(Viewer):
             logger.exception("layer %r cannot be shown", plan.name)
             failed[plan.layer_id] = f"{type(error).__name__}: {error}"
 
-    def _create(self, plan: LayerPlan) -> None:
+    def _create(self, plan: LayerPlan, instead: HyperstackWindow | None = None) -> None:
         if not isinstance(plan, HyperstackPlan) or not plan.plane_shape:
             return  # regions of interest
         store = self.scene.store
@@ -251,7 +251,11 @@ class FijiViewer(Viewer):
 
         def show() -> None:
             window.show()
-            if not self._engine.headless:
+            if instead is not None:
+                window.stand_for(instead)
+                self._desk.exchange(instead, window)
+                instead.close()
+            elif not self._engine.headless:
                 self._desk.add(window)
 
         try:
@@ -265,9 +269,8 @@ class FijiViewer(Viewer):
         if window is None or not isinstance(plan, HyperstackPlan):
             return
         if not window.hyperstack.fits(plan):  # a later run, with pixels of another kind
-            self._forget(plan.layer_id)
-            on_edt(window.close)
-            self._create(plan)
+            if not window.is_gone():
+                self._exchange(window, plan)
             return
 
         def grow() -> None:
@@ -276,6 +279,17 @@ class FijiViewer(Viewer):
                 self._desk.settle(window)
 
         on_edt(grow)
+
+    def _exchange(self, window: HyperstackWindow, plan: HyperstackPlan) -> None:
+        """Have another window stand for one: ImageJ's images have one type of pixels for good."""
+        self._windows.pop(plan.layer_id)
+        self._regions.window_closed(plan.layer_id)
+        window.hyperstack.close()
+        try:
+            self._create(plan, window)
+        finally:
+            self._desk.remove(window)
+            on_edt(window.close)
 
     def _forget(self, layer_id: str) -> HyperstackWindow | None:
         """Know a window no more, and want none of its planes."""
