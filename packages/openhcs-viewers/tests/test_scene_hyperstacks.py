@@ -12,11 +12,15 @@ from openhcs_viewers.scene import Scene
 from openhcs_viewers.store import PlaneStore
 from openhcs_viewers.testing import RecordingViewer
 from polystore.components import Component, ImageKey
-from polystore.projection import HyperstackPlan, HyperstackProjection
+from polystore.projection import DisplaySpec, HyperstackPlan, HyperstackProjection
 from polystore.rois import ROI, rois_to_wire
 from polystore.streaming.messages import BatchContext
 
 STEP = BatchContext(run="run", step_index=1, step_name="blur")
+ONE, TWO = (
+    BatchContext(run=run, step_index=1, step_name="blur", display=DisplaySpec(replace_layers=True))
+    for run in ("one", "two")
+)
 
 
 @dataclass
@@ -49,8 +53,11 @@ class Arriving:
         self.resolve(outcome, reason)
 
 
-def image(value: int = 1, *, contrast: tuple[float, float] | None = None, **components: Any) -> Arriving:
-    return Arriving(np.full((8, 8), value, np.uint16), ImageKey.of(**components), contrast=contrast)
+def image(
+    value: int = 1, *, contrast: tuple[float, float] | None = None, context: Any = STEP, **components: Any
+) -> Arriving:
+    array = np.full((8, 8), value, np.uint16)
+    return Arriving(array, ImageKey.of(**components), context, contrast=contrast)
 
 
 def rig(*, every_plane: bool = False) -> tuple[Scene, RecordingViewer]:
@@ -119,6 +126,99 @@ def test_a_plane_in_a_new_place_waits_for_the_viewer_and_another_one_does_not() 
     scene.receive([projection])
     assert projection.outcomes == []
     assert dict(scene.take_changes().planes) == {"layer-1": ((2, None, None),)}
+
+
+def test_a_plane_that_makes_a_hyperstack_grow_waits_for_it_wherever_one_looks() -> None:
+    scene, viewer = rig()
+    scene.receive([image(z=1), image(z=2)])
+    settle(viewer)
+    scene.look_at({Component.Z: 1}, "layer-1")
+    grows, known = image(3, z=3), image(4, z=2)
+    scene.receive([grows])
+    assert grows.outcomes == []
+    scene.receive([known])
+    assert known.outcomes == []  # all is drawn anew
+    viewer.pump()
+    assert (grows.outcomes, known.outcomes) == (["displayed"], ["displayed"])
+
+
+def takeover() -> tuple[Scene, RecordingViewer, list[Arriving], list[Arriving]]:
+    """A scene whose layer is taken over by a run the viewer has not shown yet, while images of the older wait."""
+    scene, viewer = rig()
+    scene.receive([image(z=1, context=ONE), image(z=2, context=ONE)])
+    settle(viewer)
+    older = [image(10, z=z, context=ONE) for z in (1, 3)]
+    newer = [image(20, z=z, context=TWO) for z in (1, 2)]
+    scene.receive(older)
+    scene.receive(newer)
+    return scene, viewer, older, newer
+
+
+def test_a_takeover_supersedes_what_waits() -> None:
+    scene, viewer, older, newer = takeover()
+    assert [one.outcomes for one in older] == [["superseded"], ["superseded"]]
+    assert [one.outcomes for one in newer] == [[], []]
+    settle(viewer)
+    assert [one.outcomes for one in newer] == [["displayed"], ["displayed"]]
+    assert hyperstack(viewer).run == "two"
+    assert scene.store.positions("layer-1") == [(None, None, 1), (None, None, 2)]
+
+
+def test_a_layer_deleted_while_it_is_taken_over_is_that_of_the_older_run() -> None:
+    scene, viewer, _, newer = takeover()
+    scene.layer_deleted("layer-1")
+    assert [one.outcomes for one in newer] == [[], []]
+    changes = scene.take_changes()
+    assert [(plan.layer_id, plan.run) for plan in changes.created] == [("layer-1", "two")]
+    scene.applied(changes, viewer.apply(changes))
+    assert [one.outcomes for one in newer] == [["displayed"], ["displayed"]]
+    scene.layer_deleted("layer-1")
+    late = image(z=1, context=TWO)
+    scene.receive([late])
+    assert late.outcomes == ["dropped"]
+
+
+def test_a_layer_deleted_while_the_takeover_is_shown_is_that_of_the_older_run() -> None:
+    scene, viewer, _, newer = takeover()
+    changes = scene.take_changes()
+    assert [plan.run for plan in changes.updated] == ["two"]
+    scene.layer_deleted("layer-1")
+    again = image(30, z=1, context=TWO)
+    scene.receive([again])
+    scene.applied(changes)
+    assert [one.outcomes for one in (*newer, again)] == [["superseded"], [], []]
+    settle(viewer)
+    assert [one.outcomes for one in (*newer, again)] == [["superseded"], ["displayed"], ["displayed"]]
+
+
+def test_a_layer_deleted_before_it_is_drawn_displays_nothing() -> None:
+    scene, viewer = rig()
+    scene.receive([image(z=1)])
+    settle(viewer)
+    late = image(z=2)
+    scene.receive([late])
+    changes = scene.take_changes()
+    scene.layer_deleted("layer-1", "it was broken")
+    scene.applied(changes)
+    assert late.outcomes == ["dropped"]
+    state = scene.state()
+    assert state["images"]["drop_reasons"] == {"it was broken": 1}
+    assert state["layers"] == []
+
+
+def test_a_single_plane_that_cannot_be_shown_costs_only_itself() -> None:
+    scene, viewer = rig()
+    scene.receive([image(z=1)])
+    settle(viewer)
+    lost, shown = image(z=2), image(z=3)
+    scene.receive([lost, shown])
+    changes = scene.take_changes()
+    scene.applied(changes, {}, {("layer-1", (None, None, 2)): "no memory"})
+    assert (lost.outcomes, shown.outcomes) == (["dropped"], ["displayed"])
+    again = image(z=1)
+    scene.receive([again])
+    settle(viewer)
+    assert again.outcomes == ["displayed"]
 
 
 def test_each_channel_has_its_display_range() -> None:

@@ -83,6 +83,7 @@ class Scene:
         self._received = 0
         self._counts = {"displayed": 0, "superseded": 0, "dropped": 0}
         self._reasons: dict[str, int] = {}
+        self._gone: dict[str, str] = {}
 
     # -- waking the GUI thread
 
@@ -160,7 +161,12 @@ class Scene:
                 return _NO_CHANGES
             return self._collect(new_layers)
 
-    def applied(self, changes: Changes, failed: Mapping[str, str] | None = None) -> None:
+    def applied(
+        self,
+        changes: Changes,
+        failed: Mapping[str, str] | None = None,
+        lost: Mapping[tuple[str, Position], str] | None = None,
+    ) -> None:
         """Say that the changes are made: their images are displayed.
 
         Parameters
@@ -168,15 +174,25 @@ class Scene:
         failed
             Layers that could not be made or changed, with the reason: they are given up, and their images
             dropped.
+        lost
+            Single planes that could not be shown, by layer and position, with the reason.
         """
         done: list[Ticket] = []
         with self._lock:
             if changes.axes is not None:
                 self._applied_axes = changes.axes_version
             for plan in (*changes.created, *changes.updated):
-                self._live[plan.layer_id] = plan
-            for (layer_id, _), ticket in changes.tickets:
-                reason = failed.get(layer_id) if failed else None
+                if plan.layer_id not in self._gone and plan.layer_id not in self._new:
+                    self._live[plan.layer_id] = plan
+            for key, ticket in changes.tickets:
+                layer_id = key[0]
+                if layer_id in self._new:  # removed meanwhile, and to be made once more: see layer_deleted
+                    if key in self._waiting:
+                        self._end(ticket, "superseded", "", done)
+                    else:
+                        self._waiting[key] = ticket
+                    continue
+                reason = (failed or {}).get(layer_id) or (lost or {}).get(key) or self._gone.get(layer_id)
                 self._end(ticket, "dropped" if reason else "displayed", reason or "", done)
             for layer_id, reason in (failed or {}).items():
                 self._give_up(layer_id, f"its layer could not be shown: {reason}", done)
@@ -185,12 +201,24 @@ class Scene:
         if more:
             self._wake()
 
-    def layer_deleted(self, layer_id: str) -> None:
-        """Say that the user removed a layer: its planes are forgotten and it stays away until another run."""
+    def layer_deleted(self, layer_id: str, reason: str = "its layer was deleted in the viewer") -> None:
+        """Say that a layer is gone, or left to the user: its planes are forgotten and it stays away until another run.
+
+        When a later run has taken it over and was not shown yet, that is the other run: its layer is made anew.
+        """
         done: list[Ticket] = []
         with self._lock:
-            self._give_up(layer_id, "its layer was deleted in the viewer", done)
+            shown, plan = self._live.get(layer_id), self._projection.layer(layer_id)
+            again = shown is not None and plan is not None and plan.run != shown.run
+            if again:
+                for some in (self._live, self._updated, self._looking_into):
+                    some.pop(layer_id, None)
+                self._new[layer_id] = None
+            else:
+                self._give_up(layer_id, reason, done)
         self._send(done)
+        if again:
+            self._wake()
 
     def rois(self, layer_id: str, position: Position) -> tuple[Any, ...]:
         """The regions of interest at a position of a layer; any thread."""
@@ -323,7 +351,10 @@ class Scene:
                 contrast = contrasts[placement.part] = Contrast()
             if (image.contrast or contrast.wants_pixels) and contrast.feed(plane, image.contrast):
                 self._moved_contrast[placement.layer_id, placement.part] = None
-        self._show(ticket, placement, done)
+        plan = self._live.get(placement.layer_id)
+        # One smaller than its layer has to be laid out anew, which may fail.
+        whole = plan is None or plane.shape[:2] == plan.plane_shape[:2]
+        self._show(ticket, placement, done, whole=whole)
 
     def _note(self, placement: Placement, done: list[Ticket]) -> None:
         """Remember what a placement changed besides its plane. Called with the lock."""
@@ -343,7 +374,7 @@ class Scene:
         elif "shape" in changed and layer_id not in self._new:
             self._updated[layer_id] = None
 
-    def _show(self, ticket: Ticket, placement: Placement, done: list[Ticket]) -> None:
+    def _show(self, ticket: Ticket, placement: Placement, done: list[Ticket], *, whole: bool = True) -> None:
         """Resolve a kept plane, or let it wait for the GUI. Called with the lock."""
         key = (placement.layer_id, placement.position)
         if ticket.image.context.display.follow:
@@ -359,6 +390,7 @@ class Scene:
         plan = self._live.get(placement.layer_id)
         if (
             plan is None
+            or not whole
             or self._wants_all(plan)
             or self._applied_axes != self._projection.axes_version
             or placement.layer_id in self._updated
@@ -488,6 +520,7 @@ class Scene:
     def _give_up(self, layer_id: str, reason: str, done: list[Ticket]) -> None:
         """Forget a layer. Called with the lock."""
         self._projection.remove(layer_id, reason)
+        self._gone[layer_id] = reason
         self._live.pop(layer_id, None)
         for some in (self._new, self._updated, self._follow, self._rois, self._drawn, self._looking_into):
             some.pop(layer_id, None)
