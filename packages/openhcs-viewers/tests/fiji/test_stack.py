@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,57 @@ def test_smaller_planes_lie_top_left_on_blank(rig: Any) -> None:
         expected = np.zeros((32, 24))
         expected[:height, :width] = value
         assert np.array_equal(rig.pixels(index + 1), expected)
+
+
+PADDED = step(variable_size="pad_to_max")
+
+
+def test_planes_there_is_no_memory_to_lay_out_anew_stay_out(rig: Any, caplog: Any) -> None:
+    for t in range(1, 5):
+        rig.send(t, t=t, context=PADDED)
+    rig.show()
+    image, small, large = rig.image(), 32 * 32 * 2, 256 * 256 * 2
+    rig.store.budget = 5 * small + 3 * large + 100
+    big = rig.send(50, t=5, context=PADDED, shape=(256, 256))
+    rig.show()
+    assert big.outcome == "displayed"
+    assert rig.image() == image
+    assert rig.values() == [1, 2, 0, 0, 50]
+    assert rig.store.status().bytes == 4 * small + 3 * large
+    (said,) = [one.message for one in caplog.records if one.levelno >= logging.WARNING]
+    assert "--budget" in said
+    again = rig.send(40, t=4, context=PADDED)
+    rig.show()
+    assert again.outcome == "dropped"
+    assert "--budget" in again.reason
+    rig.store.budget = 2**28
+    for t in (3, 4):
+        assert rig.send(t, t=t, context=PADDED).outcome == ""
+    rig.show()
+    assert rig.values() == [1, 2, 3, 4, 50]
+    assert rig.store.status().bytes == 4 * small + 5 * large
+
+
+def test_what_is_laid_out_anew_is_counted_as_long_as_it_is_there(rig: Any) -> None:
+    small, large, larger = (size * size * 2 for size in (32, 64, 128))
+    for t, size in ((1, 32), (2, 64)):
+        rig.send(t, t=t, context=PADDED, shape=(size, size))
+    rig.show()
+    assert rig.store.status().bytes == small + 2 * large
+    rig.send(10, t=1, context=PADDED)  # instead of its older self
+    rig.show()
+    assert rig.store.status().bytes == small + 2 * large
+    rig.send(3, t=3, context=PADDED, shape=(128, 128))
+    rig.show()
+    assert rig.values() == [10, 2, 3]
+    assert rig.store.status().bytes == small + large + 3 * larger
+    rig.send(11, t=1, context=PADDED, shape=(128, 128))
+    rig.show()
+    assert rig.values() == [11, 2, 3]
+    assert rig.store.status().bytes == large + 3 * larger
+    on_edt(rig.window().window.close)
+    rig.show()
+    assert rig.store.status().bytes == 0
 
 
 @pytest.mark.parametrize(

@@ -364,6 +364,82 @@ def test_what_the_user_makes_something_else_of_is_given_up_once(
     on_edt(image.close)
 
 
+def test_a_window_that_was_given_up_is_counted_until_it_is_closed(rig: Any) -> None:
+    for z in (1, 2, 3):
+        rig.send(10 * z, z=z)
+    rig.show()
+    image, nbytes = rig.image(), rig.store.status().bytes
+    on_edt(lambda: image.setDimensions(1, 1, 3))
+    rig.show()
+    assert rig.windows == []
+    assert rig.store.status().bytes == nbytes
+    assert rig.store.status().planes == 0
+    image.changes = False
+    on_edt(image.close)
+    rig.show()
+    assert rig.store.status().bytes == 0
+
+
+def test_a_slider_beyond_our_dimensions_is_the_users(rig: Any) -> None:
+    for channel in (1, 2):
+        for t in (1, 2, 3):
+            rig.send(10 * channel + t, channel=channel, t=t)
+    rig.send(99, channel=1, well="B02")
+    rig.show()
+    image = rig.image()
+    on_edt(lambda: (image.setDimensions(1, 1, 6), image.setPosition(1, 1, 6)))
+    lost, shown = rig.send(55, channel=1, t=1), rig.send(98, channel=1, well="B02")
+    assert len(rig.viewer.state()["layers"]) == 1
+    rig.show()
+    assert (lost.outcome, shown.outcome) == ("dropped", "displayed")
+    assert "its dimensions were changed in ImageJ" in lost.reason
+    image.changes = False
+    on_edt(image.close)
+
+
+def test_a_window_closed_this_very_moment_is_in_no_answer(rig: Any, tmp_path: Path) -> None:
+    for well in ("A01", "B02"):
+        rig.send(1, well=well, z=1)
+    rig.show()
+    on_edt(rig.window().window.close)
+    save = rig.viewer.commands()["save"].run
+    assert [Path(one).name for one in save({"path": str(tmp_path)})] == ["Step_01_blur_Well_B02.tif"]
+    assert [one["name"] for one in rig.viewer.state()["layers"]] == ["Step_01_blur_Well_B02"]
+
+
+def test_a_window_closed_before_it_is_drawn_displays_nothing(rig: Any) -> None:
+    rig.send(1, z=1)
+    rig.show()
+    image = rig.send(2, z=1)
+    changes = rig.scene.take_changes()
+    on_edt(rig.window().window.close)
+    rig.scene.applied(changes, rig.viewer.apply(changes))
+    assert (image.outcome, image.reason) == ("dropped", "its layer was deleted in the viewer")
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["before", "meanwhile"])
+def test_a_run_that_takes_over_a_closed_window_opens_it_anew(rig: Any, taken: bool) -> None:
+    one, two = step("one", replace_layers=True), step("two", replace_layers=True)
+    for z in (1, 2):
+        rig.send(z, z=z, context=one)
+    rig.show()
+    window = rig.window().window
+    if not taken:
+        on_edt(window.close)
+    images = [rig.send(10 * z, z=z, context=two) for z in (1, 2)]
+    if taken:  # the window is closed while the viewer is at it
+        changes = rig.scene.take_changes()
+        on_edt(window.close)
+        rig.scene.applied(changes, rig.viewer.apply(changes))
+    assert [image.outcome for image in images] == ["", ""]
+    rig.show()
+    assert [image.outcome for image in images] == ["displayed", "displayed"]
+    assert rig.values() == [10, 20]
+    on_edt(rig.window().window.close)
+    rig.show()
+    assert rig.send(3, z=1, context=two).outcome == "dropped"
+
+
 def test_a_duplicate_is_the_users(rig: Any) -> None:
     for z in (1, 2):
         rig.send(z, z=z)

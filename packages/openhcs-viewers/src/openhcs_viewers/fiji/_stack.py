@@ -8,6 +8,7 @@ lost. What is put there is what the store has then, so that a plane which was dr
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import jpype
 import numpy as np
 
+from openhcs_viewers.errors import StoreFullError
 from openhcs_viewers.fiji import _display
 from openhcs_viewers.fiji._java import java
 from openhcs_viewers.fiji._pixels import PixelType, new_array, pixel_type
@@ -23,6 +25,8 @@ from polystore.projection import Position
 from polystore.projection.hyperstack import HyperstackPlan
 
 __all__ = ["Hyperstack"]
+
+logger = logging.getLogger(__name__)
 
 PROCESSORS = {
     PixelType.BYTE: "ij.process.ByteProcessor",
@@ -52,6 +56,9 @@ class Hyperstack:
         ImageJ's: a ``CompositeImage``, or a plain ``ImagePlus`` for colour pictures.
     stack
         Its ``ImageStack``: one array per plane, empty places share a blank one.
+    left_out
+        Why planes are not in the stack, by position: they are smaller than others, and there is no memory to lay them
+        out as large.
     """
 
     def __init__(self, plan: HyperstackPlan, store: HeapStore, wake: Callable[[], None]) -> None:
@@ -62,7 +69,8 @@ class Hyperstack:
         self._lock = threading.Lock()
         self._late: dict[Position, None] = {}
         self._early: dict[Position, None] = {}  # the plan that has a place for them is on its way
-        self._padded: dict[Position, tuple[Any, Any]] = {}
+        self._padded: dict[Position, tuple[Any, Any, int]] = {}
+        self.left_out: dict[Position, str] = {}
         self._spread: set[Position] = set()
         self._closed = False
         self._blank = self._new_blank()
@@ -92,7 +100,7 @@ class Hyperstack:
         with self._lock:
             self._late = {**early, **self._late}
         if plan.plane_shape != old.plane_shape:
-            self._padded.clear()
+            self._forget_padded()
             self._blank = self._new_blank()
         if (plan.plane_shape, plan.run) == (old.plane_shape, old.run) and _appends(old, plan):
             self.stack = self._appended(old)
@@ -113,7 +121,12 @@ class Hyperstack:
         with self._lock:
             self._late.clear()
         self._early.clear()
-        self._padded.clear()
+        self._forget_padded()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its planes, and of those laid out anew."""
+        return self._store.nbytes(self.plan.layer_id) + sum(size for *_, size in self._padded.values())
 
     @property
     def has_news(self) -> bool:
@@ -151,7 +164,8 @@ class Hyperstack:
         for position in late:
             slots, plane = self.plan.slots(position), self._store.plane(self.plan.layer_id, position)
             if plane is None:
-                self._padded.pop(position, None)
+                self._forget_padded(position)
+                self.left_out.pop(position, None)
                 pixels = self._blank
             elif not slots or plane.type is not self.type or not self._has_room(plane):
                 self._early[position] = None
@@ -212,15 +226,31 @@ class Hyperstack:
         """The array of a plane as large as all of the stack, smaller ones top left on blank."""
         wanted = self.plan.plane_shape[:2]
         if plane.shape == wanted:
+            self._forget_padded(position)
+            self.left_out.pop(position, None)
             return plane.pixels
-        source, found = self._padded.get(position, (None, None))
-        if source is None or source != plane.pixels:
+        source, found, _ = self._padded.get(position, (None, None, 0))
+        if source is plane.pixels:
+            return found
+        self._forget_padded(position)
+        try:
             found = self._pad(plane, (wanted[0], wanted[1]))
-            self._padded[position] = plane.pixels, found
+        except StoreFullError as error:
+            if not self.left_out:
+                logger.warning("planes of %r are not shown: %s", self.plan.name, error)
+            self.left_out[position] = str(error)
+            return self._blank
+        self.left_out.pop(position, None)
+        self._padded[position] = plane.pixels, found, wanted[0] * wanted[1] * self.type.sample.itemsize
         return found
 
+    def _forget_padded(self, position: Position | None = None) -> None:
+        for gone in list(self._padded) if position is None else [position]:
+            *_, nbytes = self._padded.pop(gone, (None, None, 0))
+            self._store.release(nbytes)
+
     def _pad(self, plane: HeapPlane, shape: tuple[int, int]) -> Any:
-        found = new_array(self.type, shape[0] * shape[1])
+        found = self._store.make(self.type, shape[0] * shape[1])
         kind, last = java(PROCESSORS[self.type]), () if self.type is PixelType.RGB else (None,)
         whole = kind(shape[1], shape[0], found, *last)
         whole.insert(kind(plane.shape[1], plane.shape[0], plane.pixels, *last), 0, 0)

@@ -16,7 +16,15 @@ import numpy as np
 from openhcs_viewers._buffers import BufferPool
 from openhcs_viewers.errors import StoreFullError
 from openhcs_viewers.fiji._java import java
-from openhcs_viewers.fiji._pixels import PixelType, copy_into, pixel_type, staging_shape, to_numpy, warm_up
+from openhcs_viewers.fiji._pixels import (
+    PixelType,
+    copy_into,
+    new_array,
+    pixel_type,
+    staging_shape,
+    to_numpy,
+    warm_up,
+)
 from openhcs_viewers.fiji._pool import ArrayPool
 from openhcs_viewers.store import Filled, StoreStatus, default_budget
 from polystore.projection import Position
@@ -176,6 +184,34 @@ class HeapStore:
             self._bytes -= filled.held.nbytes
             self._staging.retire(filled.buffer)
 
+    # -- arrays that are not planes
+
+    def make(self, to: PixelType, pixels: int) -> Any:
+        """Return a Java array of zeros that is counted as planes are, until `release`.
+
+        Raises
+        ------
+        StoreFullError
+            The budget or Java's heap is used up.
+        """
+        nbytes = pixels * to.sample.itemsize
+        self._reserve(nbytes)
+        try:
+            return self._made(lambda: new_array(to, pixels), nbytes)
+        except BaseException:
+            self.release(nbytes)
+            raise
+
+    def borrow(self, nbytes: int) -> None:
+        """Count bytes of planes that were dropped and are still shown, until `release`."""
+        with self._lock:
+            self._bytes += nbytes
+
+    def release(self, nbytes: int) -> None:
+        """Count bytes of `make` or `borrow` no more."""
+        with self._lock:
+            self._bytes -= nbytes
+
     # -- reading
 
     def watch(self, layer_id: str, callback: Watcher) -> None:
@@ -215,6 +251,11 @@ class HeapStore:
         """Where a layer has planes, in the order of their first arrival."""
         with self._lock:
             return list(self._layers.get(layer_id, ()))
+
+    def nbytes(self, layer_id: str) -> int:
+        """How many bytes the planes of a layer have."""
+        with self._lock:
+            return sum(plane.nbytes for plane in self._layers.get(layer_id, {}).values())
 
     def count(self, layer_id: str) -> int:
         """How many planes a layer has."""
@@ -279,17 +320,21 @@ class HeapStore:
             )
 
     def _take(self, to: PixelType, pixels: int) -> Any:
+        return self._made(lambda: self._pool.take(to, pixels), pixels * to.sample.itemsize)
+
+    def _made(self, make: Callable[[], Any], nbytes: int) -> Any:
+        """Return what `make` returns; when Java has no memory for it, after letting go of what is ready."""
         no_memory = java("java.lang.OutOfMemoryError")
         try:
-            return self._pool.take(to, pixels)
+            return make()
         except no_memory:
             self._pool.clear()  # and once more
         try:
-            return self._pool.take(to, pixels)
+            return make()
         except no_memory as error:
             self._pool.clear()
             heap = int(java("java.lang.Runtime").getRuntime().maxMemory())
             raise StoreFullError(
-                f"Java has no memory for {pixels * to.sample.itemsize} bytes more: its heap of {heap} bytes is full; "
+                f"Java has no memory for {nbytes} bytes more: its heap of {heap} bytes is full; "
                 "close windows that are not needed, or start the viewer with a larger --budget"
             ) from error

@@ -30,7 +30,7 @@ from openhcs_viewers.fiji.engine import Engine, EngineSettings, start_engine
 from openhcs_viewers.fiji.store import HeapStore
 from openhcs_viewers.scene import Scene
 from polystore.components import Component, Value
-from polystore.projection import LayerPlan
+from polystore.projection import LayerPlan, Position
 from polystore.projection.hyperstack import HyperstackPlan, HyperstackProjection
 
 __all__ = ["FijiViewer"]
@@ -79,6 +79,7 @@ class FijiViewer(Viewer):
         self._regions = Regions(scene, headless=engine.headless)
         self._macros = Macros(headless=engine.headless)
         self._desk = _desk.Desk()
+        self._given_up: list[tuple[HyperstackWindow, int]] = []
         self._wake = threading.Event()
         self._closed = False
         self._listener: Any = None
@@ -163,15 +164,14 @@ class FijiViewer(Viewer):
 
     def pump(self) -> None:
         """See `Viewer.pump`: first what the user did and what lies in the stacks, then what changed."""
-        failed = self._refresh()
+        self._refresh()
         changes = self.scene.take_changes(new_layers=NEW_WINDOWS)
         if changes:
-            failed.update(self.apply(changes))
-        if changes or failed:
-            self.scene.applied(changes, failed)
+            failed = self.apply(changes)
+            self.scene.applied(changes, failed, self._left_out())
 
     def apply(self, changes: Changes) -> Mapping[str, str]:
-        """See `Viewer.apply`."""
+        """See `Viewer.apply`. Windows that fail when they are drawn are told to the scene at once."""
         failed: dict[str, str] = {}
         for plan in changes.updated:
             self._guarded(self._update, plan, failed)
@@ -179,15 +179,15 @@ class FijiViewer(Viewer):
             self._guarded(self._create, plan, failed)
         for layer_id in failed:
             self._give_up(layer_id)
-        failed.update(self._refresh(changes))
+        self._refresh(changes)
         shown = {layer_id: one for layer_id, one in self._windows.items() if not one.is_gone()}
         regions = self._regions.apply(changes, shown)
         for layer_id in regions:
             self._regions.forget(layer_id)
-        return {**failed, **regions}
+        return {**regions, **failed}
 
-    def _refresh(self, changes: Changes = NO_CHANGES) -> dict[str, str]:
-        """Bring all windows up to date in one task of the event thread; returns those given up, with the reason."""
+    def _refresh(self, changes: Changes = NO_CHANGES) -> None:
+        """Bring all windows up to date in one task of the event thread; tells the scene what the user did to them."""
         failed: dict[str, str] = {}
         gone: list[str] = []
         moved: dict[str, Mapping[Component, Value]] = {}
@@ -216,11 +216,20 @@ class FijiViewer(Viewer):
         for layer_id in gone:
             self._forget(layer_id)
             self.scene.layer_deleted(layer_id)
-        for layer_id in failed:
+        for layer_id, reason in failed.items():
             self._give_up(layer_id)
+            self.scene.layer_deleted(layer_id, f"its layer could not be shown: {reason}")
         for layer_id, values in moved.items():
             self.scene.look_at(values, layer_id)
-        return failed
+        self._settle_accounts()
+
+    def _left_out(self) -> dict[tuple[str, Position], str]:
+        """The planes there is no memory for, and why."""
+        return {
+            (layer_id, position): reason
+            for layer_id, window in self._windows.items()
+            for position, reason in window.hyperstack.left_out.items()
+        }
 
     def _bring_up_to_date(self, layer_id: str, window: HyperstackWindow, changes: Changes) -> None:
         window.refresh()
@@ -240,8 +249,7 @@ class FijiViewer(Viewer):
     def _create(self, plan: LayerPlan, instead: HyperstackWindow | None = None) -> None:
         if not isinstance(plan, HyperstackPlan) or not plan.plane_shape:
             return  # regions of interest
-        store = self.scene.store
-        assert isinstance(store, HeapStore)
+        store = self._store
         try:
             window = HyperstackWindow(Hyperstack(plan, store, self._wake.set), headless=self._engine.headless)
         except Exception:
@@ -301,10 +309,28 @@ class FijiViewer(Viewer):
         return window
 
     def _give_up(self, layer_id: str) -> None:
-        """Leave a window to the user: nothing arrives there any more."""
-        window = self._forget(layer_id)
-        if window is not None:
-            logger.warning("%r is given up, its window stays as it is", window.plan.name)
+        """Leave a window to the user: nothing arrives there any more. Its memory is counted until he closes it."""
+        window = self._windows.get(layer_id)
+        nbytes = 0 if window is None else window.hyperstack.nbytes
+        self._forget(layer_id)
+        if window is None:
+            return
+        logger.warning("%r is given up, its window stays as it is", window.plan.name)
+        if window.window is not None:
+            nbytes = min(nbytes, int(window.image.getSizeInBytes()))
+            self._store.borrow(nbytes)
+            self._given_up.append((window, nbytes))
+
+    def _settle_accounts(self) -> None:
+        """Count the memory of windows that were given up no more when they are closed."""
+        for one in [one for one in self._given_up if one[0].is_gone()]:
+            self._given_up.remove(one)
+            self._store.release(one[1])
+
+    @property
+    def _store(self) -> HeapStore:
+        assert isinstance(self.scene.store, HeapStore)
+        return self.scene.store
 
     # -- what the user did
 
@@ -362,15 +388,15 @@ class FijiViewer(Viewer):
 
     def _save(self, params: Mapping[str, Any]) -> list[str]:
         """Answer ``save``; on a thread of its own, for it takes as long as the disk does."""
-        windows = list(self._windows.values())
+        windows = [one for one in list(self._windows.values()) if not one.is_gone()]
         on_edt(lambda: _take_in(windows))
-        return save(windows, params)
+        return save([one for one in windows if not one.is_gone()], params)
 
 
 def _take_in(windows: Sequence[HyperstackWindow]) -> None:
-    """Have what has arrived in the stacks."""
+    """Have what has arrived in the stacks, but for those the user made something else of."""
     for window in windows:
-        if not window.is_gone():
+        if not window.is_gone() and not window.hyperstack.trouble():
             window.refresh()
 
 
