@@ -29,6 +29,7 @@ from polystore.projection import (
     Placement,
     Position,
     Projection,
+    check_plane,
     split_planes,
 )
 
@@ -306,6 +307,7 @@ class Scene:
                 # Labels are painted on, so theirs is memory of our own.
                 owned = image.owned and image.kind != "labels"
                 part = array[index] if index else array
+                check_plane(image.kind, part.shape, part.dtype)  # as it came: the store may convert it
                 filled.append(self.store.fill(part, owned=owned, kind=image.kind))
             whole = image.intact()
         except BaseException:

@@ -284,6 +284,26 @@ def test_labels_are_told_apart_whatever_their_number(rig: Any) -> None:
     assert rig.window().describe()["ranges"] == [(0.0, 1400.0)]
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int16", "int32", "uint32", "int64", "uint64"])
+def test_labels_of_any_whole_numbers_are_shown(rig: Any, dtype: str) -> None:
+    labels = np.zeros((32, 32), dtype)
+    labels[:, 16:] = 1
+    image = rig.send(labels, kind="labels")
+    rig.show()
+    assert (image.outcome, image.reason) == ("displayed", "")
+    assert np.array_equal(rig.pixels(1), labels)
+    assert max(rig.colour()) > 60
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_labels_that_are_no_whole_numbers_are_refused_and_take_no_memory(rig: Any, dtype: str) -> None:
+    image = rig.send(np.ones((32, 32), dtype), kind="labels")
+    assert image.outcome == "dropped"
+    assert f"labels of dtype {dtype}" in image.reason
+    assert "whole numbers" in image.reason
+    assert (rig.scene.store.status().bytes, rig.windows) == (0, [])
+
+
 def test_follow_goes_to_the_newest_image(rig: Any) -> None:
     context = step(follow=True)
     for z in (1, 2, 3):

@@ -1,6 +1,6 @@
 """From arriving images to layers and sliders, or to hyperstacks: pure decisions, no pixels, no viewer."""
 
-from polystore.projection._planes import split_planes
+from polystore.projection._planes import check_plane, split_planes
 from polystore.projection.hyperstack import (
     HyperstackPlan,
     HyperstackProjection,
@@ -37,6 +37,7 @@ __all__ = [
     "Position",
     "Projection",
     "VariableSize",
+    "check_plane",
     "host_of",
     "place_roi",
     "project_hyperstacks",

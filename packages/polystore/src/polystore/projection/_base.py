@@ -42,6 +42,9 @@ class GroupedProjection(ABC):
     grown: ClassVar[frozenset[str]]
     """What a plane at a new position may change (`Placement.changed`)."""
 
+    label_kinds: ClassVar[str] = "bui"
+    """The kinds of dtype labels may have when they are placed, which is after the viewer has converted them."""
+
     def __init__(self) -> None:
         self._steps: dict[Context, Step] = {}
         self._runs: dict[str, int] = {}
@@ -101,7 +104,7 @@ class GroupedProjection(ABC):
             shape, dtype = (), ""
         elif kind in KINDS:
             kept = np.dtype(dtype)
-            check_plane(kind, shape, kept)
+            check_plane(kind, shape, kept, self.label_kinds)
             shape, dtype = tuple(shape), kept.name
         else:
             raise ProjectionError(f"kind={kind!r} is not known (known: {', '.join(KINDS)})")

@@ -66,8 +66,16 @@ def split_planes(
     ]
 
 
-def check_plane(kind: str, shape: Sequence[int], dtype: np.dtype[np.generic]) -> None:
+def check_plane(
+    kind: str, shape: Sequence[int], dtype: np.dtype[np.generic], label_kinds: str = "bui"
+) -> None:
     """Refuse what cannot be a plane of a layer.
+
+    Parameters
+    ----------
+    label_kinds
+        The kinds of dtype labels may have. With ``"f"`` where a viewer keeps whole numbers as floats: whether they
+        are whole is then to be asked of what arrived.
 
     Raises
     ------
@@ -80,7 +88,7 @@ def check_plane(kind: str, shape: Sequence[int], dtype: np.dtype[np.generic]) ->
         raise ProjectionError(f"a plane of shape {tuple(shape)} has no pixels to show")
     if dtype.kind not in "buifc":
         raise ProjectionError(f"pixels of dtype {dtype} cannot be shown: bool, integer, float or complex can")
-    if kind == "labels" and (dtype.kind not in "bui" or len(shape) != 2):
+    if kind == "labels" and (dtype.kind not in label_kinds or len(shape) != 2):
         raise ProjectionError(
             f"labels of dtype {dtype} and shape {tuple(shape)}: whole numbers (y, x) are needed"
         )

@@ -181,6 +181,9 @@ class HyperstackProjection(GroupedProjection):
 
     grown: ClassVar[frozenset[str]] = frozenset({"shape"})
 
+    label_kinds: ClassVar[str] = "buif"
+    """ImageJ has whole numbers up to 16 bits: labels beyond have become floats when they are placed."""
+
     axes_version = 0
     """Never grows: each hyperstack has sliders of its own, so the viewer has none in common."""
 
