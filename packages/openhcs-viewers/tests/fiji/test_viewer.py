@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 import tifffile
 
 from openhcs_viewers.errors import ViewerClosedError, ViewerError
+from openhcs_viewers.fiji import _screen
 from openhcs_viewers.fiji._java import java, later, on_edt
 from polystore.projection import DisplaySpec
 from polystore.streaming.messages import BatchContext
@@ -278,10 +280,27 @@ def test_labels_are_told_apart_whatever_their_number(rig: Any) -> None:
     assert rig.window().describe()["ranges"] == [(0.0, 255.0)]
     assert max(rig.colour()) > 60
     rig.move(1, 2, 1)
-    assert rig.window().describe()["ranges"] == [(0.0, 700.0)]
+    assert rig.window().describe()["ranges"] == [(-1.0, 700.0)]
     rig.send(labels * 200, kind="labels", z=2)
     rig.show()
-    assert rig.window().describe()["ranges"] == [(0.0, 1400.0)]
+    assert rig.window().describe()["ranges"] == [(-2.0, 1400.0)]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+@pytest.mark.parametrize(("highest", "columns"), [(900, 17), (1023, 32), (65535, 256)])
+def test_more_labels_than_colours_share_them_evenly_and_none_is_black(
+    rig: Any, dtype: str, highest: int, columns: int
+) -> None:
+    labels = np.arange(highest + 1, dtype=dtype).reshape(-1, columns)
+    rig.send(labels, kind="labels")
+    rig.show()
+    assert np.array_equal(rig.pixels(1).astype(dtype), labels)  # Java's short has a sign
+    picture = _screen.to_rgba(rig.image().getProcessor().getBufferedImage())[..., :3]
+    colours = [tuple(one) for one in picture.reshape(-1, 3).tolist()]
+    assert [at for at, one in enumerate(colours) if one == (0, 0, 0)] == [0]
+    shares = [len(list(some)) for _, some in itertools.groupby(colours[1:])]
+    assert len(shares) >= 254
+    assert max(shares) <= highest // 254 + 2  # as ImageJ rounds
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "int16", "int32", "uint32", "int64", "uint64"])

@@ -6,6 +6,7 @@ by remembering what was set.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -213,7 +214,16 @@ class Looks:
             return False
         processor.resetMinAndMax()
         highest, at = float(processor.getMax()), (index - 1) % len(plan.channels)
-        return highest > self.limits(at)[1] and self.set_range(plan, at, (0.0, highest))
+        return highest > self.limits(at)[1] and self.set_range(plan, at, label_range(highest))
+
+
+def label_range(highest: float) -> Limits:
+    """The range for labels up to that one: 0 alone is black, and the others share the colours evenly.
+
+    ImageJ maps a range to the 256 entries of a table and rounds, so several numbers in a row have one colour where
+    there are more labels than colours. The range begins a little below 0 then: else the first labels were black.
+    """
+    return (1.0 - math.ceil(highest / (2 * 256 - 1)) or 0.0, highest)
 
 
 def first_range(plan: HyperstackPlan) -> Limits:
