@@ -136,10 +136,14 @@ class Looks:
             self._mode = wanted
         for at, entry in enumerate(plan.channels):
             table, _ = kept.get(entry, (None, True))
+            name = lut_name(LABELS if plan.kind == "labels" else plan.colormaps[at])
             if table is None:
-                name = LABELS if plan.kind == "labels" else plan.colormaps[at]
                 table = lut(name, plan.contrasts[at] or first_range(plan))
-                self._tables[entry] = lut_name(name)
+                self._tables[entry] = name
+            elif name != self._tables[entry] and self._is_ours(entry, table):
+                # A second channel has come: the first one was gray, and would make the sum of both white.
+                table = lut(name, (float(table.min), float(table.max)))
+                self._tables[entry] = name
             image.setChannelLut(table, at + 1)
             if entry not in kept:
                 self._ranges[entry] = self.limits(at)
@@ -150,6 +154,11 @@ class Looks:
             if limits is not None:
                 self.set_range(plan, at, limits)
         self._show()
+
+    def _is_ours(self, entry: Entry, table: Any) -> bool:
+        """Whether the colours of a channel are those that were set."""
+        ours = lut(self._tables[entry], (0.0, 1.0))
+        return bool(java("java.util.Arrays").equals(ours.getBytes(), table.getBytes()))
 
     def suit(self, new: HyperstackPlan, old: HyperstackPlan) -> bool:
         """Whether an image that looked as planned before does so now, with more slices or frames."""
