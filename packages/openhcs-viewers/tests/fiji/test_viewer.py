@@ -72,7 +72,7 @@ def test_channels_add_up_in_their_colours(rig: Any) -> None:
 def test_channels_can_be_shown_one_at_a_time_in_colour_or_gray(rig: Any) -> None:
     for shown, well in (("color", "A01"), ("grayscale", "B02")):
         for channel in ("DAPI", "GFP"):
-            rig.send(WHITE, well=well, channel=channel, context=step(colormap="auto", channel_display=shown))
+            rig.send(WHITE, well=well, channel=channel, context=step(channel_display=shown))
     rig.show()
     assert [rig.colour(0), rig.colour(1)] == [(0, 0, 255), (255, 255, 255)]
     for at in (0, 1):

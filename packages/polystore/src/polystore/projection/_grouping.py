@@ -191,15 +191,13 @@ def channel_colormap(colormap: str, channel: Value | None) -> str:
     return "gray"
 
 
-def channel_colormaps(
-    given: Sequence[str], channels: Sequence[Value | None], *, composite: bool
-) -> tuple[str, ...]:
+def channel_colormaps(given: Sequence[str], channels: Sequence[Value | None]) -> tuple[str, ...]:
     """The colour map of each channel of a hyperstack, as `channel_colormap` has it for what was given for each.
 
-    All gray means ``"auto"`` for several channels shown at once: their sum would be gray, with no channel to be
-    seen. There ``"auto"`` gives a channel whose name it does not know a colour that no other one has.
+    All gray means ``"auto"`` for several channels shown in colour: the sum of those would be gray, with no channel
+    to be seen. There ``"auto"`` gives a channel whose name it does not know a colour that no other one has.
     """
-    several = composite and len(channels) > 1
+    several = len(channels) > 1
     if several and all(colormap.lower() in _GRAYS for colormap in given):
         given = ["auto"] * len(channels)
     found = [channel_colormap(*each) for each in zip(given, channels, strict=True)]

@@ -15,8 +15,9 @@ The rules, each of them a test:
   All planes of a window have a channel, or none has.
 * **Sizes, dtypes, colour pictures**: as with layers, so mostly windows of their own. Colour pictures and labels are
   not added up in a composite.
-* **Colours.** Each channel has the colour map its first plane came with; ``"auto"`` gives each its own. In a composite
-  of several channels that are all gray, gray is taken for ``"auto"``: their sum would be one gray picture.
+* **Colours.** Each channel has the colour map its first plane came with; ``"auto"`` gives each its own. Where several
+  channels are shown in colour, at once or one at a time, and all are gray, gray is taken for ``"auto"``: their sum
+  would be one gray picture.
 * **Runs, producers, images sent again**: as with layers.
 """
 
@@ -166,10 +167,9 @@ class _Hyperstack(Layer):
             named = range(1, len(channels) + 1)
         else:
             named = [plan.window.get(Component.CHANNEL)]
-        composite = plan.channel_display is ChannelDisplay.COMPOSITE
         first = next(iter(self.given.values()))
         given = [self.given.get(entry, first) for entry in channels]
-        return channel_colormaps(given, named, composite=composite)
+        return channel_colormaps(given, named)
 
 
 class HyperstackProjection(GroupedProjection):
