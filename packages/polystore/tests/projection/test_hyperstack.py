@@ -178,6 +178,24 @@ def test_values_are_sorted_however_they_come_and_nothing_moves() -> None:
 # -- growth
 
 
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ("DAPI", "GFP", "Cy5"),
+        ("Hoechst", "FITC", "TRITC", "Cy5", "Brightfield"),
+        ("405 nm", "488 nm", "ex561", "640 nm"),
+        ("BFP", "CFP", "eGFP", "YFP", "Cy3", "RFP", "mCherry", "Cy5", "Cy5.5", "Cy7"),
+        ("Alexa 405", "Alexa 488", "Alexa 568", "Far-red", "TL DIC"),
+        (2, 10, "GFP", "BF", "actin", "tubulin 2", "tubulin 10"),
+        ("DAPI", "Hoechst", "Phase", "marker 1"),
+    ],
+)
+def test_channels_stand_by_their_light_in_whatever_order_they_come(ordered: tuple[Any, ...]) -> None:
+    for some in (ordered, ordered[::-1], sorted(ordered, key=str)):
+        plan = one_plan(Context(), *[{"channel": one} for one in some])
+        assert plan.channels == tuple((one,) for one in ordered)
+
+
 def test_growth_is_told_once_and_the_plan_is_the_same_object_until_then() -> None:
     projection = HyperstackProjection()
     first = place(projection, channel=1, z=5)
@@ -366,7 +384,7 @@ def test_a_plane_that_comes_back_in_another_size_replaces_its_older_self() -> No
 @pytest.mark.parametrize(
     ("colormap", "display", "channels", "expected"),
     [
-        ("gray", "composite", ("DAPI", "GFP", "Brightfield"), ("gray", "blue", "green")),
+        ("gray", "composite", ("DAPI", "GFP", "Brightfield"), ("blue", "green", "gray")),
         ("Grays", "composite", (1, 2), ("blue", "green")),
         ("gray", "composite", (1,), ("gray",)),
         ("gray", "color", (1, 2), ("blue", "green")),
@@ -377,8 +395,8 @@ def test_a_plane_that_comes_back_in_another_size_replaces_its_older_self() -> No
         ("auto", "color", ("Cy5",), ("cyan",)),
         ("auto", "grayscale", (1, 2), ("gray", "gray")),
         ("auto", "composite", (None,), ("gray",)),
-        ("auto", "composite", ("BF", "DAPI", "Foo", "Bar"), ("green", "gray", "blue", "magenta")),
-        ("gray", "composite", ("Foo", "GFP"), ("blue", "green")),
+        ("auto", "composite", ("BF", "DAPI", "Foo", "Bar"), ("blue", "gray", "green", "magenta")),
+        ("gray", "composite", ("Foo", "GFP"), ("green", "blue")),
     ],
 )
 def test_colours_of_channels(colormap: str, display: str, channels: Any, expected: Any) -> None:

@@ -60,7 +60,7 @@ class Entries:
             return False
         key = tuple(
             [
-                _NO_VALUE if value is None else _grouping.value_key(which, value)
+                _NO_VALUE if value is None else _grouping.entry_key(which, value)
                 for which, value in zip(self._components, entry, strict=True)
             ]
         )
@@ -154,12 +154,12 @@ def _nearest(which: Component, wanted: Value, some: list[tuple[int, Value | None
     if isinstance(wanted, int) and numbers:
         best: Value | None = min(numbers, key=lambda value: (abs(value - wanted), value))
     else:
-        key = _grouping.value_key(which, wanted)
+        key = _grouping.entry_key(which, wanted)
         given = sorted(
             (value for _, value in some if value is not None),
-            key=lambda value: _grouping.value_key(which, value),
+            key=lambda value: _grouping.entry_key(which, value),
         )
-        before = [value for value in given if _grouping.value_key(which, value) < key]
+        before = [value for value in given if _grouping.entry_key(which, value) < key]
         best = before[-1] if before else given[0] if given else None
     return [at for at, value in some if value == best]
 

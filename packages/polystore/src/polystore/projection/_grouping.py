@@ -18,6 +18,7 @@ __all__ = [
     "channel_colormap",
     "channel_colormaps",
     "difference",
+    "entry_key",
     "layer_name",
     "printable",
     "title",
@@ -77,6 +78,30 @@ def value_key(which: Component, value: Value) -> tuple[Any, ...]:
     parts = _DIGITS.split(value)
     # Text and numbers alternate, text first, so keys compare part by part without mixing types.
     return (2, tuple(int(part) if at % 2 else part.lower() for at, part in enumerate(parts)), value)
+
+
+@lru_cache(maxsize=65536)
+def entry_key(which: Component, value: Value) -> tuple[Any, ...]:
+    """The sort key of a value along a dimension of a hyperstack: `value_key`, but channels go by their light.
+
+    Numbers as everywhere; then names whose dye or wavelength is known, from blue to far red; then transmitted
+    light; then all other names. So ``DAPI, GFP, Cy5, Brightfield`` stand as a microscope has them, whatever comes
+    first, and a name that comes later moves none of the others past each other.
+    """
+    key = value_key(which, value)
+    if which is not Component.CHANNEL or isinstance(value, int):
+        return key
+    return (2, _light(value), key)
+
+
+def _light(channel: str) -> int:
+    """About the wavelength, in nanometres, that excites what a channel is named after; more for all others."""
+    if (match := _NANOMETRES.search(channel)) is not None:
+        return int(match[1])
+    for pattern, nanometres in _SPECTRUM:
+        if pattern.search(channel):
+            return nanometres
+    return 1000 if _BRIGHT.search(channel) else 2000
 
 
 def values_of(key: ImageKey, components: tuple[Component, ...]) -> tuple[Value | None, ...]:
@@ -162,6 +187,22 @@ def layer_name(head: str, tokens: Iterable[str], kind: str) -> str:
     return "_".join((head, *tokens, *ending))
 
 
+_NANOMETRES = re.compile(r"(?<![0-9])([3-8][0-9]{2})(?![0-9])", re.ASCII)
+_SPECTRUM = tuple(
+    (re.compile(names, re.IGNORECASE), nanometres)
+    for names, nanometres in (
+        (r"cy7|near.?ir|\bnir", 750),
+        (r"cy5\.5", 690),
+        (r"cy5|far.?red|apc\b", 647),
+        (r"texas|mcherry|\btxred", 590),
+        (r"rfp|tomato|dsred", 561),
+        (r"tritc|cy3|rhodamine|orange", 550),
+        (r"yfp|venus", 514),
+        (r"gfp|fitc", 488),
+        (r"cfp|cerulean", 445),
+        (r"dapi|hoechst|bfp|nuc", 405),
+    )
+)
 _BRIGHT = re.compile(r"bright|bf$|tl|phase|dic", re.IGNORECASE)
 _COLOURS = (
     (re.compile(r"dapi|hoechst|bfp|405|nuc", re.IGNORECASE), "blue"),

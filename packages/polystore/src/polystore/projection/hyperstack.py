@@ -9,7 +9,8 @@ The rules, each of them a test:
   ``WINDOW``: by default per step, well and site. It is named as a layer is.
 * **C, Z and T** take the other components. Several may share a dimension (sites on T): its entries are the
   combinations that were seen, the outermost component first (`AXIS_ORDER`). Entries are sorted like sliders,
-  whatever the order in which they come. Positions are values, so a window that grows moves nothing.
+  channels by their light (`entry_key`), whatever the order in which they come. Positions are values, so a window
+  that grows moves nothing.
 * **What a plane has no value for**: a channel that is a projection stands beside the z stacks of others and is shown
   at all z. A channel that has both gets a window for the one that came later: ``..._projection``, ``..._Z_stack``.
   All planes of a window have a channel, or none has.
