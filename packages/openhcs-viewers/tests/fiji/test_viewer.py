@@ -60,10 +60,11 @@ def test_channels_add_up_in_their_colours(rig: Any) -> None:
     described = rig.viewer.state()["layers"][0]
     assert described["mode"] == "composite"
     assert dict(zip(described["axes"]["channel"], described["luts"], strict=True)) == {
-        "Cy5": "cyan",
         "DAPI": "blue",
         "GFP": "green",
+        "Cy5": "cyan",
     }
+    assert described["axes"]["channel"] == ["DAPI", "GFP", "Cy5"]
     assert rig.colour() == (0, 255, 255)
     rig.move(1, 2, 1)
     assert rig.colour() == (0, 0, 0)
@@ -220,9 +221,9 @@ def test_growing_takes_nothing_of_the_users_away(rig: Any) -> None:
     assert bounds(rig) == before
     assert canvas.getMagnification() == zoom
     assert rig.window().describe()["position"] == {"channel": "GFP", "z": 2, "t": 1}
-    assert [str(one) for one in rig.window().describe()["luts"]] == ["cyan", "blue", "green"]
-    assert rig.window().describe()["ranges"] == [(1.0, 7.0), (0.0, 100.0), (5.0, 55.0)]
-    assert [bool(one) for one in image.getActiveChannels()][:3] == [True, False, True]
+    assert [str(one) for one in rig.window().describe()["luts"]] == ["blue", "green", "cyan"]
+    assert rig.window().describe()["ranges"] == [(0.0, 100.0), (5.0, 55.0), (1.0, 7.0)]
+    assert [bool(one) for one in image.getActiveChannels()][:3] == [False, True, True]
     assert image.getRoi().getBounds() == java("java.awt.Rectangle")(4, 5, 10, 12)
     assert image.getOverlay() == overlay
     assert int(java("ij.WindowManager").getImageCount()) == 1
@@ -291,6 +292,38 @@ def test_calibration(rig: Any) -> None:
         "time_unit": "sec",
     }
     assert rig.window(1).describe()["calibration"]["unit"] == "pixel"
+
+
+def test_a_later_run_may_know_the_calibration(rig: Any) -> None:
+    rig.send(1, z=1, well="A01")
+    rig.show()
+    window = rig.window().window
+    rig.send(1, z=1, well="A01", context=step("next", replace_layers=True, scale=(0.5, 0.25)))
+    rig.show()
+    found = rig.window().describe()["calibration"]
+    assert (rig.window().window, len(rig.windows)) == (window, 1)
+    assert (found["pixel_width"], found["pixel_height"], found["unit"]) == (0.25, 0.5, "\u00b5m")
+
+
+def test_the_users_calibration_is_his(rig: Any) -> None:
+    known = step(scale=(0.5, 0.5), z_step=2.0)
+    for t in (1, 2):
+        rig.send(1, z=1, t=t, well="A01")
+        rig.send(1, z=1, t=t, well="B01", context=known)
+    rig.show()
+
+    def touch() -> None:
+        run = java("ij.IJ").run
+        for at in (0, 1):
+            run(rig.image(at), "Set Scale...", "distance=1 known=5 unit=mm")
+
+    on_edt(touch)
+    rig.send(1, z=2, t=3, well="A01")
+    rig.send(1, z=2, t=3, channel=2, well="B01", context=known)
+    rig.show()
+    for at in (0, 1):
+        found = rig.window(at).describe()["calibration"]
+        assert (found["pixel_width"], found["unit"]) == (5.0, "mm")
 
 
 def test_labels_are_told_apart_whatever_their_number(rig: Any) -> None:

@@ -59,8 +59,22 @@ def mode(plan: HyperstackPlan) -> int:
     return MODES[plan.channel_display]
 
 
-def calibrate(image: Any, plan: HyperstackPlan) -> None:
-    """Tell ImageJ how large pixels, slices and frames are; "pixel" where it is not known."""
+def calibrate(image: Any, plan: HyperstackPlan, old: HyperstackPlan | None = None) -> None:
+    """Tell ImageJ how large pixels, slices and frames are; "pixel" where it is not known.
+
+    With the plan there was before, only what that one did not say in the same way, and only while ImageJ's
+    calibration is the one it gave: else it is the user's.
+    """
+    if old is not None:
+        known = (plan.scale, plan.z_step, plan.frame_interval)
+        if known == (old.scale, old.z_step, old.frame_interval):
+            return
+        if not image.getCalibration().equals(_calibration(image, old)):
+            return
+    image.setCalibration(_calibration(image, plan))
+
+
+def _calibration(image: Any, plan: HyperstackPlan) -> Any:
     calibration = java("ij.measure.Calibration")(image)
     if plan.scale is not None:
         calibration.pixelHeight, calibration.pixelWidth = plan.scale
@@ -71,7 +85,7 @@ def calibrate(image: Any, plan: HyperstackPlan) -> None:
     if plan.frame_interval is not None:
         calibration.frameInterval = plan.frame_interval
         calibration.setTimeUnit("sec")
-    image.setCalibration(calibration)
+    return calibration
 
 
 def is_composite(image: Any) -> bool:

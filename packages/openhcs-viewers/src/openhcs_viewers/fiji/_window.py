@@ -211,7 +211,7 @@ class HyperstackWindow:
                 self.looking = None
                 return False  # drawn already: twice takes a large composite image twice as long
             self.looks.dress(plan, kept)
-            calibrate(image, plan)
+            calibrate(image, plan, old)
             if place != self.place():
                 image.setPosition(*place)
         self.looking = None

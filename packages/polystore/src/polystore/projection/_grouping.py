@@ -80,7 +80,6 @@ def value_key(which: Component, value: Value) -> tuple[Any, ...]:
     return (2, tuple(int(part) if at % 2 else part.lower() for at, part in enumerate(parts)), value)
 
 
-@lru_cache(maxsize=65536)
 def entry_key(which: Component, value: Value) -> tuple[Any, ...]:
     """The sort key of a value along a dimension of a hyperstack: `value_key`, but channels go by their light.
 
@@ -94,6 +93,7 @@ def entry_key(which: Component, value: Value) -> tuple[Any, ...]:
     return (2, _light(value), key)
 
 
+@lru_cache(maxsize=1024)
 def _light(channel: str) -> int:
     """About the wavelength, in nanometres, that excites what a channel is named after; more for all others."""
     if (match := _NANOMETRES.search(channel)) is not None:
@@ -119,12 +119,16 @@ def _getter(components: tuple[Component, ...]) -> Callable[[ImageKey], tuple[Val
 
 
 class OrderedValues:
-    """The distinct values of one component, always sorted; adding one costs O(log n) comparisons."""
+    """The distinct values of one component, always sorted; adding one costs O(log n) comparisons.
 
-    __slots__ = ("_frozen", "_keys", "_known", "_values", "_which")
+    Sorted as `entry_key` has it where they are those of a hyperstack, else by `value_key`.
+    """
 
-    def __init__(self, which: Component) -> None:
+    __slots__ = ("_frozen", "_hyperstack", "_keys", "_known", "_values", "_which")
+
+    def __init__(self, which: Component, *, hyperstack: bool = False) -> None:
         self._which = which
+        self._hyperstack = hyperstack
         self._known: set[Value] = set()
         self._keys: list[tuple[Any, ...]] = []
         self._values: list[Value] = []
@@ -134,7 +138,7 @@ class OrderedValues:
         """Insert at its place; False when it was there."""
         if value in self._known:
             return False
-        key = value_key(self._which, value)
+        key = (entry_key if self._hyperstack else value_key)(self._which, value)
         at = bisect_left(self._keys, key)
         self._known.add(value)
         self._keys.insert(at, key)

@@ -36,6 +36,7 @@ from polystore.projection._entries import Entries, Entry, mask_of, picker, value
 from polystore.projection._grouping import (
     AXIS_ORDER,
     NAME_ORDER,
+    OrderedValues,
     channel_colormaps,
     difference,
     values_of,
@@ -112,6 +113,7 @@ class _Hyperstack(Layer):
 
     def __init__(self, group: _Window, plan: HyperstackPlan) -> None:
         super().__init__(group, plan)
+        self.axes = [OrderedValues(which, hyperstack=True) for which in plan.components]
         self.layout = group.family.layout
         self.along = tuple(Entries(components) for components in self.layout.along)
         self.given: dict[tuple[Value | None, ...], str] = {}  # by channel, the colour map it came with
