@@ -12,8 +12,9 @@ from openhcs_viewers.enum_factory import FijiLUT
 from polystore.backends.fiji_stream import DEFAULT_DISPLAY
 from polystore.components import Component
 from polystore.config_sources import section
+from polystore.errors import ProjectionError
 from polystore.projection.spec import ChannelDisplay as FijiDisplayMode
-from polystore.projection.spec import Dimension, DisplaySpec, member
+from polystore.projection.spec import Dimension, DisplaySpec, member, positive
 from polystore.projection.spec import VariableSize as FijiVariableSizeHandling
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class FijiDisplayConfig:
     display_mode : FijiDisplayMode
         Channels at once in their colours (composite), or one at a time, in its colour (color) or gray (grayscale).
     pixel_size, z_step : float, optional
-        Side of a pixel and distance of two planes, in micrometres. For pixels that are not square give
+        Side of a pixel and distance of two planes, in micrometres. ImageJ has one unit for all three directions, so
+        it shows no `z_step` while the size of a pixel is unknown. For pixels that are not square give
         ``DisplaySpec(scale=(y, x))`` in place of this configuration.
     frame_interval : float, optional
         Time between two time points, in seconds.
@@ -121,6 +123,13 @@ class FijiDisplayConfig:
         ):
             object.__setattr__(self, name, member(kind, name, getattr(self, name)))
         settle_modes(self, FijiDimensionMode)
+        # Here they have other names than in the display they become.
+        if not isinstance(self.lut, str) or not 0 < len(self.lut) <= 100:
+            raise ProjectionError(
+                f"lut={self.lut!r}: give the name of a lookup table, such as 'Fire', or 'auto'"
+            )
+        if self.pixel_size is not None:
+            positive("pixel_size", self.pixel_size)
         self.display_spec()
 
     def display_spec(self, *, replace_layers: bool = False) -> DisplaySpec:

@@ -79,9 +79,9 @@ def _calibration(image: Any, plan: HyperstackPlan) -> Any:
     if plan.scale is not None:
         calibration.pixelHeight, calibration.pixelWidth = plan.scale
         calibration.setUnit("um")  # becomes the micron sign
-    if plan.z_step is not None:
-        calibration.pixelDepth = plan.z_step
-        calibration.setZUnit("um")
+        # ImageJ has one unit for x, y and z: the step alone would be so many pixels.
+        if plan.z_step is not None:
+            calibration.pixelDepth = plan.z_step
     if plan.frame_interval is not None:
         calibration.frameInterval = plan.frame_interval
         calibration.setTimeUnit("sec")

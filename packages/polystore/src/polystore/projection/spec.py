@@ -233,7 +233,7 @@ class DisplaySpec:
                 object.__setattr__(self, name, kind(given))
         for name in ("z_step", "frame_interval"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _positive(name, getattr(self, name)))
+                object.__setattr__(self, name, positive(name, getattr(self, name)))
         if self.scale is not None:
             object.__setattr__(self, "scale", _pixel_size(self.scale))
 
@@ -294,7 +294,14 @@ def member(kind: type[E], what: str, value: object) -> E:
 _EXAMPLES = {"modes": {"well": "layer"}, "dimensions": {"well": "frame"}}
 
 
-def _positive(name: str, value: Any) -> float:
+def positive(name: str, value: Any) -> float:
+    """A finite number above 0.
+
+    Raises
+    ------
+    ProjectionError
+        It is none; the text says which setting that was.
+    """
     try:
         found = float(value)
     except (TypeError, ValueError):
