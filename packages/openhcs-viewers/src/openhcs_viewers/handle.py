@@ -56,6 +56,9 @@ SAVE_TIMEOUT = 300.0
 MAX_MACRO = 500_000
 """Most characters of a macro with its argument: up to six bytes each on the wire, and a control message has 4 MiB."""
 
+MAX_MACRO_SECONDS = 86_400.0
+"""Most seconds a macro may be given: a day."""
+
 MACRO_MARGIN = 10.0
 """Seconds a viewer gets beyond a macro's own time to abort it and to say so."""
 
@@ -261,7 +264,7 @@ class ViewerHandle:
         argument : str
             What its ``getArgument()`` returns.
         timeout : float
-            Seconds after which it is aborted.
+            Seconds after which it is aborted; more than 0, at most `MAX_MACRO_SECONDS`.
 
         Raises
         ------
@@ -274,6 +277,10 @@ class ViewerHandle:
             raise MacroError(
                 f"a macro of {len(macro)} characters with an argument of {len(argument)}: at most {MAX_MACRO} in all; "
                 "let it read files"
+            )
+        if not 0 < timeout <= MAX_MACRO_SECONDS:
+            raise MacroError(
+                f"a macro gets more than 0 and at most {MAX_MACRO_SECONDS:g} seconds, not {timeout!r}"
             )
         # Longer than the macro's own time: who says that it was too long, and what became of it, is the viewer.
         wait = timeout + MACRO_MARGIN

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jpype
 import pytest
 
 from openhcs_viewers.errors import MacroError
@@ -94,7 +95,8 @@ def test_one_runs_at_a_time(macros: Macros) -> None:
     wait_until(macros._turn.locked)
     with pytest.raises(MacroError, match="another macro has been running"):
         macros.run("return 'early';", timeout=0.05)
-    order.append(macros.run("return 'next';"))
+    assert macros.run("return 'next';") == "next"
+    order.append("next")
     thread.join()
     assert order == ["slow", "next"]
 
@@ -124,3 +126,89 @@ def test_its_thread_is_gone_from_java(macros: Macros) -> None:
     for _ in range(10):
         macros.run("return '1';")
     wait_until(lambda: count() <= before)
+
+
+def test_many_messages_are_closed_one_after_the_other(macros: Macros) -> None:
+    """Closed before the macro's thread waits for its end, a message holds that thread for ever: one in four did."""
+    for at in range(30):
+        assert macros.run(f"showMessage('T', 'x {at}'); return 'ok';", timeout=5) == "ok"
+
+
+def test_the_users_own_message_stays(macros: Macros) -> None:
+    def show() -> None:
+        java("ij.IJ").showMessage("mine", "of the user")
+
+    found: list[str] = []
+    code = "wait(300); showMessage('T', 'x'); return 'ok';"
+    macro = threading.Thread(target=lambda: found.append(macros.run(code)))
+    macro.start()
+    wait_until(macros._turn.locked)
+    user = java("java.lang.Thread")(jpype.JProxy("java.lang.Runnable", dict={"run": show}))
+    user.start()
+    macro.join()
+    wait_until(lambda: dialogs() == ["mine"])
+    assert found == ["ok"]
+    wait_until(lambda: str(user.getState()) == "WAITING")
+    for window in java("java.awt.Window").getWindows():
+        if isinstance(window, java("ij.gui.MessageDialog")):
+            on_edt(window.dispose)
+    user.join(5000)
+
+
+@pytest.mark.parametrize(
+    ("code", "ended"),
+    [
+        ('run("Open...");', "was aborted"),
+        ("wait(60000);", "was aborted"),
+        ("String.pad(1, 400000);", "left behind"),
+    ],
+)
+def test_what_holds_on_to_its_turn_loses_it(macros: Macros, code: str, ended: str) -> None:
+    with pytest.raises(MacroError, match=ended):
+        macros.run(code, timeout=0.3)
+    assert macros.run("return 'next';", timeout=5) == "next"
+
+
+def test_an_error_imagej_only_shows_is_an_error(macros: Macros) -> None:
+    with pytest.raises(MacroError, match="nope"):
+        macros.run('open("/nope.tif"); return "opened";')
+    assert macros.run("return 'fine';") == "fine"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, -5.0, float("nan"), float("inf"), 1e12])
+def test_time_has_limits(macros: Macros, seconds: float) -> None:
+    with pytest.raises(RemoteError, match="more than 0 and at most 86400 seconds"):
+        macros.command({"macro": "return '1';", "seconds": seconds})
+
+
+def test_without_windows_macros_know_the_images_and_say_why_they_fail(process: Callable[..., Any]) -> None:
+    found = process(
+        """
+        from openhcs_viewers.errors import MacroError
+        from openhcs_viewers.fiji._macros import Macros
+        start(headless=True)
+        image = java("ij.IJ").createImage("one", "8-bit ramp", 32, 32, 3)
+        macros = Macros(headless=True, images=lambda: [image])
+        print(macros.run("return getTitle() + nSlices + '/' + nImages;"))
+        measure = 'run("Measure");'
+        for code in ('roiManager("count");', measure, measure, 'open("/nope.tif"); return "opened";'):
+            try:
+                print(macros.run(code))
+            except MacroError as error:
+                print(error)
+        macros = Macros(headless=True)
+        try:
+            print(macros.run("getPixel(1, 1);"))
+        except MacroError as error:
+            print(error)
+        """
+    )
+    lines = [
+        line for line in found.stdout.splitlines() if "one3" in line or "ImageJ" in line or "nope" in line
+    ]
+    said = "\n".join(lines)
+    assert "one3/1" in lines, found.stderr
+    assert said.count("this viewer is headless") == 4
+    for text in ("Unrecognized command", "HeadlessException", "no images open"):
+        assert text in said
+    assert "File not found: /nope.tif (in line 1)" in said

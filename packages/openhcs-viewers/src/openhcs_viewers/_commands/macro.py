@@ -19,7 +19,9 @@ def add(commands: Commands) -> None:
     macro = command(commands, "macro", _macro, "run an ImageJ macro in a viewer and print what it returns")
     macro.epilog = (
         "The macro sees the images on the viewer's screen. ImageJ's own message is printed when it fails, and no "
-        "dialog waits for anybody. Only over ipc: a macro may do anything its user may."
+        "dialog waits for anybody. Only over ipc: a macro may do anything its user may. In a viewer with "
+        "display='headless' a macro finds the streamed images, but bare ImageJ has no menus and no windows there: "
+        "run(...), roiManager(...) and dialogs need a display, a virtual one will do."
     )
     macro.add_argument(
         "file", metavar="FILE", help="a file with the macro (.ijm); - reads it from standard input"
@@ -31,7 +33,7 @@ def add(commands: Commands) -> None:
         type=float,
         default=30.0,
         metavar="S",
-        help="abort it after S seconds (default: %(default)g)",
+        help="abort it after S seconds, at most a day (default: %(default)g)",
     )
 
 

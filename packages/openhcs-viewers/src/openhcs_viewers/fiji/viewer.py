@@ -77,7 +77,9 @@ class FijiViewer(Viewer):
         self._own = own
         self._windows: dict[str, HyperstackWindow] = {}
         self._regions = Regions(scene, headless=engine.headless)
-        self._macros = Macros(headless=engine.headless)
+        self._macros = Macros(
+            headless=engine.headless, images=lambda: [one.image for one in list(self._windows.values())]
+        )
         self._desk = _desk.Desk()
         self._given_up: list[tuple[HyperstackWindow, int]] = []
         self._wake = threading.Event()
