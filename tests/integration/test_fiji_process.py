@@ -193,3 +193,21 @@ def test_a_sender_that_is_gone_leaves_nothing_of_its_memory_mapped() -> None:
             assert shared_memory_of(handle)
             close_senders(2.0)
             wait_until(lambda: shared_memory_of(handle) == [], 2.0)
+
+
+def test_a_held_event_thread_does_not_keep_it_from_ending_in_good_order() -> None:
+    with fiji(display="virtual") as handle:
+        handle.sender().send([plane(50, z=1)], STEP, policy="block", deadline=20.0)
+        handle.settle()
+        with ControlClient(handle.endpoint, timeout=5.0) as client:
+            client.command("hold", 5.0, seconds=60)
+        wait_until(lambda: handle.ping().app_idle_ms > 700, 5.0, "the heart is to stand still")
+        begin = time.monotonic()
+        os.kill(handle.pid or 0, signal.SIGTERM)
+        wait_until(lambda: not handle.is_alive(), END)
+        assert time.monotonic() - begin < END
+    assert exit_code(handle) == 0
+    assert "ended in good order" in log_of(handle)
+    assert "event thread is busy" in log_of(handle)
+    assert list(runtime_dir().glob("display-*")) == []
+    assert list_viewers() == []

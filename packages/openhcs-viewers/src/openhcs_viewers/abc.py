@@ -177,6 +177,13 @@ class Viewer(ABC):
             Called after each pump and about four times a second: the loop turns.
         """
 
+    def end_soon(self) -> None:
+        """Take note that the viewer is to end; from any thread.
+
+        `run` hears of it by `pump` or `heartbeat`, where it is to close the window. For viewers whose loop calls
+        neither while something else holds it.
+        """
+
     @abstractmethod
     def screenshot(self, path: Path | None = None, *, canvas_only: bool = False) -> np.ndarray[Any, Any]:
         """A picture of the window, or of the canvas without anything around: (y, x, 4) uint8, RGBA.

@@ -121,6 +121,7 @@ class ViewerServer(ZMQServer):
     def request_shutdown(self) -> None:
         """See `ZMQServer.request_shutdown`; the window is closed soon after. Any thread."""
         super().request_shutdown()
+        self.viewer.end_soon()
         self.scene.wake()
 
     def stop(self, timeout: float = 5.0) -> None:

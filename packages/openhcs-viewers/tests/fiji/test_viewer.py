@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import tifffile
 
 from openhcs_viewers.errors import ViewerClosedError, ViewerError
-from openhcs_viewers.fiji import _screen
+from openhcs_viewers.fiji import _java, _screen, viewer
 from openhcs_viewers.fiji._java import java, later, on_edt
 from polystore.projection import DisplaySpec
 from polystore.streaming.messages import BatchContext
@@ -845,3 +846,64 @@ def test_what_java_was_given_holds_nothing_of_a_task_that_is_done(engine: Any) -
     on_edt(lambda: None)
     planes.clear()
     assert [one() for one in gone] == [None, None, None]
+
+
+@contextmanager
+def held_event_thread() -> Iterator[None]:
+    """Hold ImageJ's event thread, as a plugin may."""
+    latch = java("java.util.concurrent.CountDownLatch")(1)
+    later(lambda: latch.await_())
+    try:
+        yield
+    finally:
+        latch.countDown()
+        on_edt(lambda: None)
+
+
+def test_a_held_event_thread_does_not_keep_the_loop_from_ending(rig: Any) -> None:
+    beats: list[int] = []
+    thread = threading.Thread(
+        target=lambda: rig.viewer.run(rig.viewer.pump, lambda: beats.append(1)), daemon=True
+    )
+    thread.start()
+    until(lambda: bool(beats))
+    with held_event_thread():
+        rig.viewer.end_soon()
+        thread.join(5.0)
+        ended = not thread.is_alive()
+    rig.viewer.close()
+    assert ended
+
+
+def test_whoever_waits_for_a_held_event_thread_at_the_end_is_let_go(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    monkeypatch.setattr(_java, "PATIENCE", 0.1)
+    monkeypatch.setattr(_java, "_leaving", threading.Event())
+    threading.Timer(0.3, _java.let_go).start()
+    with held_event_thread(), pytest.raises(ViewerClosedError, match="which plugin or macro is busy"):
+        on_edt(lambda: called.append(1))
+    assert called == []  # nobody is there any more who wants it
+    assert on_edt(lambda: 2) == 2
+
+
+def test_what_arrives_while_the_window_is_brought_up_to_date_is_not_lost(rig: Any) -> None:
+    pumps: list[int] = []
+
+    def pump() -> None:
+        pumps.append(1)
+        if len(pumps) == 1:
+            rig.scene.wake()
+
+    thread = threading.Thread(target=lambda: rig.viewer.run(pump), daemon=True)
+    thread.start()
+    until(lambda: len(pumps) > 1, 3.0)
+    rig.viewer.close()
+    thread.join(5.0)
+
+
+def test_the_steps_of_an_end_fit_into_its_time() -> None:
+    """Each with ImageJ's event thread held: a wait there, the probe, its windows, its preferences."""
+    steps = _java.PATIENCE + 3 * viewer.HEARTBEAT + viewer.HELD_TIMEOUT
+    assert steps + 1.0 < viewer.FijiViewer.end_grace < 5.0

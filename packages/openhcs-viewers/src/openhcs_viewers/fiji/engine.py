@@ -18,7 +18,7 @@ from typing import Any
 
 import jpype
 
-from openhcs_viewers.errors import DisplayError, ImageJError
+from openhcs_viewers.errors import DisplayError, ImageJError, ViewerClosedError
 from openhcs_viewers.fiji._boot import boot, check_display_for_java
 from openhcs_viewers.fiji._java import java, on_edt
 from openhcs_viewers.fiji._java_home import Java, find_java
@@ -89,8 +89,8 @@ class Engine:
         """Return whether the user chose File > Quit; a few microseconds, any thread."""
         return self._shown and java("ij.IJ").getInstance() is None
 
-    def close(self) -> None:
-        """Close all windows and keep the user's preferences; at most `CLOSE_TIMEOUT` seconds. Idempotent.
+    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Close all windows and keep the user's preferences; in at most `timeout` seconds. Idempotent.
 
         Java goes on: the process is to end by `os._exit`, or by itself when Python ends.
         """
@@ -104,9 +104,9 @@ class Engine:
         except RuntimeError:  # Python 3.12 starts none while it ends
             self._close()
             return
-        closing.join(CLOSE_TIMEOUT)
+        closing.join(timeout)
         if closing.is_alive():
-            logger.warning("ImageJ did not close its windows within %g s", CLOSE_TIMEOUT)
+            logger.warning("ImageJ did not close its windows within %g s", timeout)
 
     def _close(self) -> None:
         try:
@@ -116,6 +116,8 @@ class Engine:
                 self.gateway.dispose()
             if not self.headless:
                 on_edt(_dispose_windows)
+        except ViewerClosedError as error:
+            logger.warning("%s", error)
         except Exception:
             # The boundary to Java at the end of everything: whatever it is, the process ends now.
             logger.exception("ImageJ could not be closed in good order")

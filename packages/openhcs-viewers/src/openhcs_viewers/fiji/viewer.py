@@ -18,7 +18,7 @@ from openhcs_viewers.display import check_display
 from openhcs_viewers.drawn import DrawnRoi
 from openhcs_viewers.errors import ViewerClosedError
 from openhcs_viewers.fiji import _desk
-from openhcs_viewers.fiji._java import java, later, on_edt
+from openhcs_viewers.fiji._java import PATIENCE, java, later, let_go, on_edt
 from openhcs_viewers.fiji._luts import lut
 from openhcs_viewers.fiji._macros import Macros
 from openhcs_viewers.fiji._pixels import PixelType, new_array
@@ -48,8 +48,8 @@ NEW_WINDOWS = 4
 
 NO_CHANGES = Changes()
 
-PATIENCE = 1.5
-"""Seconds the event thread gets to close the windows; a plugin may hold it for ever."""
+HELD_TIMEOUT = 0.5
+"""Seconds ImageJ gets to keep preferences at the end when its event thread is held: no window will close."""
 
 
 class FijiViewer(Viewer):
@@ -84,6 +84,7 @@ class FijiViewer(Viewer):
         self._given_up: list[tuple[HyperstackWindow, int]] = []
         self._wake = threading.Event()
         self._closed = False
+        self._ending = False
         self._listener: Any = None
         self._probe: threading.Event | None = None
 
@@ -122,12 +123,15 @@ class FijiViewer(Viewer):
         try:
             while not self._closed:
                 woken = self._wake.wait(HEARTBEAT)
+                if woken:
+                    time.sleep(max(0.0, pumped + FRAME - time.monotonic()))
                 if self._closed or self._engine.has_quit():
                     break
                 if not self._answers():
+                    if self._ending:
+                        break
                     continue
                 if woken:
-                    time.sleep(max(0.0, pumped + FRAME - time.monotonic()))
                     self._wake.clear()  # before: what arrives from now on needs another
                     pump()
                     pumped = time.monotonic()
@@ -135,8 +139,17 @@ class FijiViewer(Viewer):
                     on_edt(self._desk.straighten)
                     beat()
                     beaten = time.monotonic()
+        except ViewerClosedError as error:  # of the event thread, held while something was to be done there
+            logger.warning("%s", error)
         finally:
             self.close()
+
+    def end_soon(self) -> None:
+        """See `Viewer.end_soon`: a plugin may hold ImageJ's event thread for ever, and nobody waits for it any more."""
+        self._ending = True
+        if self._own:
+            let_go()
+        self._wake.set()
 
     def close(self) -> None:
         """See `Viewer.close`; in bounded time, whatever holds ImageJ's event thread."""
@@ -157,10 +170,11 @@ class FijiViewer(Viewer):
                 done.set()
 
         later(close_all)
-        if not done.wait(PATIENCE):
+        held = not done.wait(PATIENCE if self._probe is None else HEARTBEAT)
+        if held:
             logger.warning("ImageJ's event thread is busy: its windows end with the process")
         if self._own:
-            self._engine.close()
+            self._engine.close(*([HELD_TIMEOUT] if held else []))
 
     # -- what changed
 
