@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openhcs_viewers.fiji import _screen
+from openhcs_viewers.fiji import _desk, _screen
 from openhcs_viewers.fiji._java import java, on_edt
 from openhcs_viewers.fiji._screen import Rect
 
@@ -63,7 +63,7 @@ def test_tiles_lie_beside_each_other_on_the_screen_with_room_for_names() -> None
     ("fit", "level"), [(0.9, 0.75), (1.0, 1.0), (1.6, 1.5), (0.34, 1 / 3), (50.0, 4.0), (0.001, 1 / 72)]
 )
 def test_zoom_levels_are_imagejs(fit: float, level: float) -> None:
-    assert _screen.zoom_level(fit) == pytest.approx(level)
+    assert _screen.zoom_level(fit, 512) == pytest.approx(level)
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -146,3 +146,33 @@ def test_pixels_and_colours_come_out_as_they_are(rig: Any) -> None:
     rig.send(picture, contrast=None)
     rig.show()
     assert np.array_equal(_screen.flattened(rig.image())[..., :3], picture)
+
+
+def test_lines_of_pixels_are_shown_in_part_and_do_not_spoil_the_picture(rig: Any, capfd: Any) -> None:
+    for well, shape in (("A01", (1, 5000)), ("B01", (5000, 1)), ("C01", (20, 20))):
+        for z in (1, 2):
+            rig.send(200, well=well, z=z, shape=shape)
+        rig.show()
+    rig.rest()
+    sizes = [on_edt(one.window.getCanvas().getSize) for one in rig.windows]
+    assert all(size.width >= 1 and size.height >= 1 for size in sizes)
+    assert (int(sizes[0].width) > 500, int(sizes[1].height) > 300) == (True, True)
+    picture = on_edt(lambda: _desk.picture(rig.windows, canvas_only=True, headless=False))
+    assert (picture[..., :3] == 255).all(axis=-1).sum() > 800
+    assert "Exception" not in capfd.readouterr().err
+
+
+def test_a_window_that_cannot_be_painted_does_not_cost_the_others(rig: Any, caplog: Any) -> None:
+    fill(rig, 2)
+    rig.send(200, well="C01", z=1, shape=(1, 500))
+    rig.show()
+    canvas = rig.window(2).window.getCanvas()
+
+    def zoomed_out() -> np.ndarray[Any, Any]:
+        canvas.setMagnification(0.125)  # by the user
+        return _desk.picture(rig.windows, canvas_only=False, headless=False)
+
+    picture = on_edt(zoomed_out)
+    on_edt(lambda: canvas.setMagnification(1.0))
+    assert picture.shape[1] > 500
+    assert "ij.gui.ImageWindow cannot be painted" in caplog.text

@@ -105,10 +105,14 @@ class Desk:
         frame, image = window.window, window.image
         beside = _around(window)
         width, height = int(image.getWidth()), int(image.getHeight())
-        fit = min((place.width - beside[0]) / width, (place.height - beside[1]) / height)
-        zoom, canvas = _screen.zoom_level(fit), frame.getCanvas()
-        canvas.setSize(max(1, int(width * zoom)), max(1, int(height * zoom)))
-        canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, width, height))
+        room = max(1, place.width - beside[0]), max(1, place.height - beside[1])
+        fit = min(room[0] / width, room[1] / height)
+        zoom, canvas = _screen.zoom_level(fit, min(width, height)), frame.getCanvas()
+        seen = width, height
+        if zoom > fit:  # too thin for a zoom at which all of it fits
+            seen = min(width, max(1, int(room[0] / zoom))), min(height, max(1, int(room[1] / zoom)))
+        canvas.setSize(max(1, int(seen[0] * zoom)), max(1, int(seen[1] * zoom)))
+        canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, *seen))
         canvas.setMagnification(zoom)  # the last one: the others change it
         frame.pack()
         frame.setLocation(place.x, place.y)

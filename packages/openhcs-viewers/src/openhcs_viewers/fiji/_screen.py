@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ import numpy as np
 from openhcs_viewers.fiji._java import java
 
 __all__ = ["Rect", "compose", "flattened", "free_area", "grid", "paint", "tile_sheet", "zoom_level"]
+
+logger = logging.getLogger(__name__)
 
 CAPTION = 20
 """Height of the line with a window's name, where no window manager draws one."""
@@ -88,13 +91,20 @@ def tiles(area: Rect, columns: int, rows: int) -> list[Rect]:
     ]
 
 
-def zoom_level(fit: float) -> float:
-    """The largest of ImageJ's zoom levels at which a picture that fits at `fit` still does."""
+def zoom_level(fit: float, thin: int) -> float:
+    """The largest of ImageJ's zoom levels at which a picture that fits at `fit` still does.
+
+    Parameters
+    ----------
+    thin
+        The shorter side of the picture. ImageJ fails to draw one of no pixels, so it keeps one on the screen: a line of
+        5000 pixels is shown in part.
+    """
     canvas = java("ij.gui.ImageCanvas")
     level = MOST_ZOOM
     while level > fit:
         lower = float(canvas.getLowerZoomLevel(level))
-        if lower >= level:
+        if lower >= level or thin * lower < 1:
             break
         level = lower
     return level
@@ -118,6 +128,9 @@ def paint(component: Any) -> np.ndarray[Any, Any]:
             _paint_menus(component, graphics)
         else:
             component.printAll(graphics)
+    except java("java.lang.RuntimeException") as error:
+        # A thin image zoomed out by the user, say: one window must not cost the picture of all others.
+        logger.warning("%s cannot be painted: %s", component.getClass().getName(), error)
     finally:
         graphics.dispose()
     return to_rgba(picture)
