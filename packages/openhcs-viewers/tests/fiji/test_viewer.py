@@ -280,6 +280,37 @@ def test_the_senders_range_is_there_before_anything_is_shown(rig: Any) -> None:
     assert 28 <= rig.colour()[1] <= 32
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "limits"),
+    [
+        (1000, "uint16", (0.0, 2000.0)),
+        (0.25, "float32", (0.0, 0.5)),
+        (-3, "float32", (-6.0, 0.0)),
+        (0, "uint16", (0.0, 1.0)),
+        (float("nan"), "float32", (0.0, 1.0)),
+        (7, "uint8", (0.0, 255.0)),
+    ],
+)
+def test_a_plane_of_one_value_is_neither_black_nor_white(
+    rig: Any, value: float, dtype: str, limits: tuple[float, float]
+) -> None:
+    rig.send(value, dtype=dtype, contrast=None)
+    rig.show()
+    assert rig.window().describe()["ranges"] == [limits]
+    if value in (1000, 0.25):
+        assert rig.colour() == (128, 128, 128)
+
+
+def test_channels_of_one_value_each_have_ranges_until_there_is_contrast(rig: Any) -> None:
+    rig.send(1000, channel=1, contrast=None)
+    rig.send(200, channel=2, contrast=None)
+    rig.show()
+    assert rig.window().describe()["ranges"] == [(0.0, 2000.0), (0.0, 400.0)]
+    rig.send(np.arange(1024, dtype=np.uint16).reshape(32, 32), channel=2, contrast=(100.0, 500.0))
+    rig.show()
+    assert rig.window().describe()["ranges"] == [(0.0, 2000.0), (100.0, 500.0)]
+
+
 def test_calibration(rig: Any) -> None:
     rig.send(1, z=1, well="A01", context=step(scale=(0.5, 0.25), z_step=2.0, frame_interval=30.0))
     rig.send(1, z=1, well="B01", context=step(z_step=2.0))

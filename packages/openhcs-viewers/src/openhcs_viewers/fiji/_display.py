@@ -128,6 +128,7 @@ class Looks:
         self._mode = 0
         self._ranges: dict[Entry, Limits] = {}
         self._tables: dict[Entry, str] = {}
+        self._flat: set[Entry] = set()  # channels with planes of one value each, so far
 
     def kept(self, plan: HyperstackPlan) -> dict[Entry, tuple[Any, bool]]:
         """The table, with its range, of each channel as it is now, and whether it is switched on."""
@@ -225,19 +226,43 @@ class Looks:
         return str(self._image.getModeAsString()) if self._image.isComposite() else "rgb"
 
     def widen(self, plan: HyperstackPlan) -> bool:
-        """Have the range of labels reach up to the largest one shown; returns whether it is another then.
+        """Have the range of labels reach up to the largest one shown, and that of planes of one value reach beyond
+        it; returns whether any is another then.
 
-        Ranges of images are the scene's to know.
+        Ranges of images with any contrast are the scene's to know.
         """
-        index = max(1, int(self._image.getCurrentSlice()))
-        processor = self._image.getStack().getProcessor(
-            index
-        )  # one of our own: ImageJ's has the range on show
-        if processor.getBitDepth() == 8:
+        labels = plan.kind == "labels"
+        if plan.rgb or (not labels and None not in plan.contrasts):
             return False
-        processor.resetMinAndMax()
-        highest, at = float(processor.getMax()), (index - 1) % len(plan.channels)
-        return highest > self.limits(at)[1] and self.set_range(plan, at, label_range(highest))
+        changed = False
+        for index in shown_indices(self._image, plan):
+            at = (max(1, index) - 1) % len(plan.channels)
+            if labels or plan.contrasts[at] is None:
+                # A processor of our own: ImageJ's has the range on show.
+                processor = self._image.getStack().getProcessor(max(1, index))
+                if processor.getBitDepth() == 8:
+                    return False
+                processor.resetMinAndMax()
+                low, high = float(processor.getMin()), float(processor.getMax())
+                changed |= self._widen(plan, at, label_range(high) if labels else flat_range(low, high))
+        return changed
+
+    def _widen(self, plan: HyperstackPlan, at: int, limits: Limits | None) -> bool:
+        entry, now = plan.channels[at], self.limits(at)
+        if limits is None:
+            return False
+        if plan.kind == "labels" or entry in self._flat:
+            if limits[1] <= now[1] and (plan.kind == "labels" or limits[0] >= now[0]):
+                return False
+            limits = min(limits[0], now[0]), max(limits[1], now[1])
+        self._flat.add(entry)
+        return self.set_range(plan, at, limits)
+
+
+def flat_range(low: float, high: float) -> Limits | None:
+    """A range for a plane of one value (or nearly), or None for zeros: the value is a middle gray, 0 is black."""
+    found = min(0.0, 2 * low), max(0.0, 2 * high)
+    return found if found[0] < found[1] and all(map(math.isfinite, found)) else None
 
 
 def label_range(highest: float) -> Limits:

@@ -101,7 +101,7 @@ class HyperstackWindow:
     def refresh(self) -> None:
         """Take in what arrived, and draw if any of it is on show."""
         drawn = self.hyperstack.take_in()
-        if self.plan.kind == "labels" and (drawn or int(self.image.getCurrentSlice()) != self._widened):
+        if drawn or int(self.image.getCurrentSlice()) != self._widened:
             self._widened = int(self.image.getCurrentSlice())
             drawn |= self.looks.widen(self.plan)
         if drawn:
