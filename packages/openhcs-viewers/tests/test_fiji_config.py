@@ -180,3 +180,14 @@ def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyP
     assert (found.display_mode, found.well_mode) == (FijiDisplayMode.COLOR, FijiDimensionMode.FRAME)
     assert found.pixel_size is None
     assert {each.name for each in fields(FijiStreamingConfig)} >= {"fiji_port", "fiji_host", "persistent"}
+
+
+def test_a_lookup_table_nobody_knows_is_told_once_with_those_known(caplog: pytest.LogCaptureFixture) -> None:
+    for known in ("fire", "Grays", "auto", "gray", "mpl-viridis", FijiLUT.RED_GREEN, FijiLUT.GLASBEY_ON_DARK):
+        FijiDisplayConfig(lut=known)
+    assert caplog.text == ""
+    for _ in range(2):
+        FijiDisplayConfig(lut="Fyre")
+    (record,) = caplog.records
+    assert "lut='Fyre' is none of ImageJ's own" in record.getMessage()
+    assert "known: Fire, Grays" in record.getMessage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from polystore.projection.spec import VariableSize as FijiVariableSizeHandling
 
 if TYPE_CHECKING:
     from zmqruntime.config import Endpoint
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "FijiDimensionMode",
@@ -55,6 +58,30 @@ class FijiDimensionMode(StrEnum):
     """A window for each of its values."""
 
 
+_KNOWN_LUTS = frozenset({
+    "auto", "gray", "grey", "greys", "redgreen",
+    *(each.value.lower() for each in FijiLUT),
+    # The folder of a Fiji directory.
+    "viridis", "magma", "plasma", "inferno", "mpl-viridis", "mpl-magma", "mpl-plasma", "mpl-inferno",
+    "16_colors", "5_ramps", "6_shades", "blue_orange_icb", "brgbcmyw", "cool", "cyan hot", "edges", "gem",
+    "green fire blue", "hilo", "ica", "ica2", "ica3", "magenta hot", "orange hot", "phase", "physics",
+    "rainbow rgb", "red hot", "royal", "sepia", "smart", "thal", "thallium", "thermal", "unionjack", "yellow hot",
+})  # fmt: skip
+_told_luts: set[str] = set()
+
+
+def _check_lut(name: str) -> None:
+    """Say here, where the script's author sees it, that a name may be a slip; the viewer's log says whether it is."""
+    if name.strip().lower() not in _KNOWN_LUTS and name not in _told_luts:
+        _told_luts.add(name)
+        logger.warning(
+            "lut=%r is none of ImageJ's own: images are gray unless it is in the luts folder of your Fiji (known: %s, "
+            "auto)",
+            name,
+            ", ".join(FijiLUT),
+        )
+
+
 _STACKS = {Component.CHANNEL: Dimension.CHANNEL, Component.Z: Dimension.Z}
 """What STACK means; frames for all other components."""
 
@@ -82,7 +109,7 @@ class FijiDisplayConfig:
     Parameters
     ----------
     lut : FijiLUT or str
-        Lookup table of image windows. A name that ImageJ does not know is shown gray, with a warning in the
+        Lookup table of image windows. A name that ImageJ does not know is shown gray, with a warning here and in the
         viewer's log; ``"auto"`` gives every channel a colour of its own.
     variable_size_handling : FijiVariableSizeHandling
         What to do with images of different sizes.
@@ -128,6 +155,7 @@ class FijiDisplayConfig:
             raise ProjectionError(
                 f"lut={self.lut!r}: give the name of a lookup table, such as 'Fire', or 'auto'"
             )
+        _check_lut(self.lut)
         if self.pixel_size is not None:
             positive("pixel_size", self.pixel_size)
         self.display_spec()

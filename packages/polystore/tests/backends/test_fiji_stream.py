@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
+import numpy as np
 import pytest
 
-from polystore.backends import STORAGE_BACKENDS
+from polystore.backends import STORAGE_BACKENDS, _stream
 from polystore.backends._stream import StreamBackend
 from polystore.backends.fiji_stream import DEFAULT_DISPLAY, FijiStreamingBackend
+from polystore.backends.napari_stream import NapariStreamingBackend
 from polystore.base import StreamingBackend
 from polystore.components import ImageKey
 from polystore.constants import Backend
@@ -68,3 +71,56 @@ def test_it_travels_to_workers() -> None:
     copy = ForkingPickler.loads(bytes(ForkingPickler.dumps(backend)))
     assert type(copy) is FijiStreamingBackend
     assert copy.endpoint_for() == Endpoint(data_port=5800)
+
+
+def told(
+    backend: type[StreamBackend], caplog: pytest.LogCaptureFixture, array: np.ndarray, **options: Any
+) -> list[str]:
+    """What is logged when an array is sent twice, to nobody."""
+    caplog.clear()
+    _stream._told.clear()
+    config = options.pop("config", None)
+    for _ in range(2):
+        backend(config=config, deadline=0.0).save_batch([array], ["A01_s1_w1.tif"], port=5999, **options)
+    return [each.getMessage() for each in caplog.records if each.name == _stream.__name__]
+
+
+@pytest.mark.parametrize("backend", [FijiStreamingBackend, NapariStreamingBackend])
+def test_a_colour_picture_that_is_taken_for_a_stack_is_told_once(
+    backend: type[StreamBackend], caplog: pytest.LogCaptureFixture
+) -> None:
+    (text,) = told(backend, caplog, np.zeros((64, 96, 3), np.uint16))
+    assert "shape (64, 96, 3) and uint16 is shown as 64 planes of 96 x 3 pixels" in text
+    assert told(backend, caplog, np.zeros((64, 96, 3), np.uint8)) == []
+    assert told(backend, caplog, np.zeros((3, 64, 96), np.uint16)) == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lost"),
+    [
+        ("uint32", "exact up to 16,777,216"),
+        ("int64", "exact up to 16,777,216"),
+        ("float64", "with 7 digits"),
+        ("complex64", "absolute values"),
+        ("uint8", ""),
+        ("uint16", ""),
+        ("int16", ""),
+        ("float32", ""),
+    ],
+)
+def test_what_pixels_lose_in_imagej_is_told_once_where_they_are_sent(
+    dtype: str, lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = told(FijiStreamingBackend, caplog, np.zeros((8, 8), dtype))
+    assert len(found) == bool(lost)
+    assert lost in "".join(found)
+    if dtype == "int64":
+        assert told(FijiStreamingBackend, caplog, np.zeros((8, 8), dtype), kind="labels") == []
+        assert told(NapariStreamingBackend, caplog, np.zeros((8, 8), dtype)) == []
+
+
+def test_a_z_step_that_cannot_be_shown_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    image = np.zeros((8, 8), np.uint8)
+    (text,) = told(FijiStreamingBackend, caplog, image, config=DisplaySpec(z_step=1.5))
+    assert "z_step=1.5 is not shown without the size of a pixel" in text
+    assert told(FijiStreamingBackend, caplog, image, config=DisplaySpec(z_step=1.5, scale=(1.0, 1.0))) == []

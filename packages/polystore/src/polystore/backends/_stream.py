@@ -185,6 +185,7 @@ class StreamBackend(StreamingBackend):
         display = self.default_display if config is None else display_spec(config)
         if self._replace_layers and not display.replace_layers:
             display = replace(display, replace_layers=True)
+        self._warn_of(items, display)
         context = _context(run or self._run or default_run(), step_index, step_name, producer, display)
         sender = self._sender(host, port, transport, config)
         return sender.send(items, context, policy=policy, deadline=deadline, deferred=deferred)
@@ -262,6 +263,17 @@ class StreamBackend(StreamingBackend):
             raise UnsupportedArrayError(f"cannot show {text!r}: {error}") from error
         return StreamItem(array, key, kind, contrast, text, None, name)
 
+    def _warn_of(self, items: Sequence[StreamItem], display: DisplaySpec) -> None:
+        """Say here, where the script's author sees it, what the viewer will show otherwise than may be meant."""
+        for item in items:
+            if (array := item.array) is not None and looks_like_colours(array.shape, array.dtype):
+                warn_once(
+                    f"an array of shape {tuple(array.shape)} and {array.dtype} is shown as {array.shape[0]} planes of "
+                    f"{array.shape[1]} x {array.shape[2]} pixels: colour pictures are (y, x, 3) or (y, x, 4) of uint8; "
+                    "move the channels to the front if these are channels (numpy.moveaxis(array, -1, 0))",
+                    str(array.dtype),
+                )
+
     def _stranger(self, path: str, name: str, components: Components | None) -> None:
         if components or self._strangers:
             return
@@ -279,6 +291,21 @@ def _context(
     run: str, step_index: int | None, step_name: str, producer: str, display: DisplaySpec
 ) -> BatchContext:
     return BatchContext(run, step_index, step_name, producer, display)
+
+
+_told: set[tuple[str, ...]] = set()
+
+
+def warn_once(text: str, *about: str) -> None:
+    """Log a warning, once per process for each thing it is about."""
+    if about not in _told:
+        _told.add(about)
+        logger.warning("%s (said once)", text)
+
+
+def looks_like_colours(shape: Sequence[int], dtype: Any) -> bool:
+    """Whether an array has the shape of a colour picture, but not its pixels: it is taken for a stack."""
+    return len(shape) == 3 and shape[2] in (3, 4) and shape[0] > 4 and shape[1] > 4 and dtype != "uint8"
 
 
 def key_of_path(path: str) -> tuple[ImageKey, str, bool]:
