@@ -474,12 +474,12 @@ def test_what_a_viewer_is_told_besides() -> None:
         (
             {"site": "frame", "well": "frame"},
             grid(channel=("DAPI",), z=(3,), t=(1, 2), site=(2, 3), well=("A01",)),
-            ["DAPI; t 1; site 2", "DAPI; t 2; site 2", "DAPI; t 1; site 3", "DAPI; t 2; site 3"],
+            [f"site {site}; DAPI; t {t}" for site in (2, 3) for t in (1, 2)],
         ),
         (
             {"well": "frame"},
             grid(channel=("GFP", "DAPI"), z=(1, 2), well=("A01", "A02")),
-            [f"{c}; z {z}; well {w}" for w in ("A01", "A02") for z in (1, 2) for c in ("DAPI", "GFP")],
+            [f"{w}; {c}; z {z}" for w in ("A01", "A02") for z in (1, 2) for c in ("DAPI", "GFP")],
         ),
     ],
 )
@@ -489,6 +489,11 @@ def test_labels_of_planes(dimensions: dict[str, str], keys: Any, expected: list[
     for beyond in (0, len(expected) + 1):
         with pytest.raises(ProjectionError, match="count from 1"):
             plan.label(beyond)
+
+
+def test_labels_without_what_is_said_elsewhere() -> None:
+    plan = one_plan(spec(well="frame"), *grid(channel=("GFP", "DAPI"), z=(1, 2), well=("A01", "A02")))
+    assert plan.label(8, without=plan.along[0]) == "A02; z 2"
 
 
 # -- runs, producers, removal

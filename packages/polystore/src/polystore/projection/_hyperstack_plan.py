@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias
 
 from polystore.components import Component, Value
 from polystore.errors import ProjectionError
 from polystore.projection._entries import Entry, EntryIndex, values_at
-from polystore.projection._grouping import AXIS_ORDER
 from polystore.projection.plan import LayerPlan, Limits, Position
 from polystore.projection.spec import ChannelDisplay
 
@@ -18,9 +17,15 @@ __all__ = ["HyperstackPlan", "part_of"]
 Along: TypeAlias = tuple[tuple[Component, ...], tuple[Component, ...], tuple[Component, ...]]
 
 _LABEL_ORDER = (
+    Component.PLATE,
+    Component.ACQUISITION,
+    Component.WELL,
+    Component.FIELD,
     Component.CHANNEL,
-    *(which for which in reversed(AXIS_ORDER) if which is not Component.CHANNEL),
+    Component.Z,
+    Component.T,
 )
+"""As one says it, the place on the plate first: a narrow window shows the beginning."""
 
 
 def part_of(entry: Entry) -> Value | None:
@@ -125,9 +130,16 @@ class HyperstackPlan(LayerPlan):
         )
         return c, z, t
 
-    def label(self, index: int) -> str:
-        """What to write over a plane: ``DAPI; z 3; t 1; site 2``. The channel always, other components where they
+    def label(self, index: int, *, without: Container[Component] = ()) -> str:
+        """What to write over a plane: ``B10; site 2; DAPI; z 3; t 1``. The channel always, other components where they
         have more than one value.
+
+        Parameters
+        ----------
+        index
+            ImageJ's number of the plane.
+        without
+            Components to leave out.
 
         Raises
         ------
@@ -146,7 +158,7 @@ class HyperstackPlan(LayerPlan):
         return "; ".join(
             _word(which, values[which])
             for which in _LABEL_ORDER
-            if which in values and (which in several or which is Component.CHANNEL)
+            if which in values and which not in without and (which in several or which is Component.CHANNEL)
         )
 
     def with_contrast(self, limits: Mapping[Value | None, Limits]) -> Self:
@@ -166,6 +178,6 @@ class HyperstackPlan(LayerPlan):
 
 
 def _word(which: Component, value: Value) -> str:
-    if which is Component.CHANNEL and isinstance(value, str):
+    if which in (Component.CHANNEL, Component.WELL) and isinstance(value, str):
         return value
     return f"{'site' if which is Component.FIELD else which.value} {value}"
