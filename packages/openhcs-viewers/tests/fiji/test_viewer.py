@@ -426,6 +426,44 @@ def test_follow_goes_to_the_newest_image(rig: Any) -> None:
     assert place(rig) == (1, 2, 1)
 
 
+def test_a_z_stack_stands_in_its_middle_until_the_user_goes_elsewhere(rig: Any) -> None:
+    for z in (5, 6, 7, 8, 9):
+        for well in ("A01", "B02"):
+            rig.send(z, well=well, z=z)
+    rig.show()
+    assert [place(rig, at) for at in (0, 1)] == [(1, 3, 1), (1, 3, 1)]
+    for z in (1, 2, 3, 4):
+        rig.send(z, well="A01", z=z)
+        rig.show()
+    rig.send(9, well="A01", z=5, t=2)  # in a window of its own
+    rig.show()
+    assert rig.window().describe()["position"] == {"z": 5}
+    middle = rig.send(WHITE, well="A01", z=5)
+    assert not middle.outcome  # the scene knows that one looks there
+    rig.show()
+    assert rig.colour() == (255, 255, 255)
+    rig.move(1, 2, 1)
+    rig.move(1, 5, 1)  # back to where it was put: his all the same
+    for z in (10, 11, 12):
+        rig.send(z, well="A01", z=z)
+    rig.show()
+    assert rig.window().describe()["position"] == {"z": 5}
+    rig.send(9, well="B02", z=9, context=step(follow=True))
+    rig.send(9, well="B02", z=10)
+    rig.show()
+    assert rig.window(1).describe()["position"] == {"z": 9}
+
+
+def test_follow_moves_the_window_that_is_followed_alone(rig: Any) -> None:
+    for well in ("A01", "B02"):
+        for t in (1, 2, 3):
+            rig.send(t, well=well, t=t)
+    rig.show()
+    rig.send(3, well="B02", t=3, context=step(follow=True))
+    rig.show()
+    assert [place(rig, at) for at in (0, 1)] == [(1, 1, 1), (1, 1, 3)]
+
+
 # -- what the user may do
 
 

@@ -50,6 +50,10 @@ class HyperstackWindow:
         self.looking: tuple[int, bool] | None = None
         self._widened = 0
         self.looks.dress(hyperstack.plan)
+        self._stood: tuple[int, int, int] | None = _opening(hyperstack.plan, self.place())
+        """Where the window was put, until the user goes elsewhere for the first time."""
+        if self._stood != self.place():
+            self.image.setPosition(*self._stood)
 
     @property
     def plan(self) -> HyperstackPlan:
@@ -79,7 +83,11 @@ class HyperstackWindow:
                 _Frame(other.window).give(self.window)
             else:
                 self.window.setLocation(other.window.getLocation())
+        untouched = self._stood is not None and other._is_untouched(other.place())
         self.go(other.plan.position(*other.place()))
+        if untouched:
+            self._stood = _opening(self.plan, self.place())
+            self.image.setPosition(*self._stood)
 
     def is_gone(self) -> bool:
         """Whether the user closed the window."""
@@ -119,9 +127,10 @@ class HyperstackWindow:
         return any(changed)
 
     def place(self) -> tuple[int, int, int]:
-        """The channel, slice and frame it stands at, from 1."""
-        c, z, t = self.image.convertIndexToPosition(max(1, self.image.getCurrentSlice()))
-        return int(c), int(z), int(t)
+        """The channel, slice and frame it stands at, from 1; inside the plan, whatever the user made of the image."""
+        found = self.image.convertIndexToPosition(max(1, self.image.getCurrentSlice()))
+        c, z, t = (min(int(at), count) for at, count in zip(found, self.plan.size, strict=True))
+        return c, z, t
 
     def values(self) -> dict[Component, Value]:
         """Where the user looks: without the channels where all are shown."""
@@ -134,21 +143,30 @@ class HyperstackWindow:
 
     def has_moved(self) -> bool:
         """Whether the user looks elsewhere than when this was asked last."""
+        self._is_untouched(self.place())
         now = (int(self.image.getCurrentSlice()), bool(is_composite(self.image)))
         moved, self.looking = now != self.looking, now
         return moved
 
     def go(self, values: Mapping[Component, Value]) -> None:
-        """Move the sliders to values; what is not named stays."""
+        """Move the sliders to values; what is not named stays, from now on."""
+        self._stood = None
         place = self.plan.nearest({**self.plan.position(*self.place()), **values})
         if place != self.place():
             self.image.setPosition(*place)
 
+    def _is_untouched(self, place: tuple[int, int, int]) -> bool:
+        """Whether nobody but us has moved the sliders yet; once somebody has, they are his."""
+        if place != self._stood:
+            self._stood = None
+        return self._stood is not None
+
     def label(self) -> str:
         """What the plane on show is: its label, without the channel where all are shown."""
-        plan, composite = self.plan, is_composite(self.image)
-        label = str(self.image.getStack().getSliceLabel(max(1, self.image.getCurrentSlice())) or "")
-        return label.partition("; ")[2] if composite and plan.along[0] else label
+        plan, (c, z, t) = self.plan, self.place()
+        channels, slices, _ = plan.size
+        index = ((t - 1) * slices + z - 1) * channels + c
+        return plan.label(index, without=plan.along[0] if is_composite(self.image) else ())
 
     def describe(self) -> dict[str, Any]:
         """What is seen of it, as plain values."""
@@ -194,10 +212,13 @@ class HyperstackWindow:
         """
         image, old, access = self.image, self.plan, _access()
         asked = access and self.window is not None and access.asked(self.window, old.size)
+        untouched = self._is_untouched(asked or self.place())
         where = old.position(*(asked or self.place()))
         larger, kept = plan.plane_shape != old.plane_shape, self.looks.kept(old)
         self.hyperstack.grow(plan)
         place = plan.nearest(where)
+        if untouched:
+            self._stood = place = _opening(plan, place)
         # So that ImageJ draws what it gets as it drew what it had.
         self.hyperstack.stack.update(image.getProcessor())
         with self._kept(larger):
@@ -260,6 +281,12 @@ class HyperstackWindow:
             image.setRoi(roi)
         if window is not None and window != before and not larger:
             frame.give(window)
+
+
+def _opening(plan: HyperstackPlan, place: tuple[int, int, int]) -> tuple[int, int, int]:
+    """That place in the middle of a z stack: its first plane is out of focus, and dark."""
+    c, z, t = place
+    return (c, (len(plan.slices) + 1) // 2, t) if plan.along[1] == (Component.Z,) else (c, z, t)
 
 
 class _Frame:
