@@ -176,3 +176,24 @@ def test_a_window_that_cannot_be_painted_does_not_cost_the_others(rig: Any, capl
     on_edt(lambda: canvas.setMagnification(1.0))
     assert picture.shape[1] > 500
     assert "ij.gui.ImageWindow cannot be painted" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["image", "labels"])
+def test_the_line_of_text_above_an_image_can_be_read(rig: Any, kind: str) -> None:
+    rig.send(0, kind=kind, shape=(256, 256), z=1)
+    rig.send(0, kind=kind, shape=(256, 256), z=2)
+    rig.show()
+    rig.rest()
+    window = rig.window().window
+    picture = on_edt(lambda: _screen.paint(window))
+    line = picture[: int(window.getCanvas().getY()) - 1, :, :3]
+    assert (line.max(axis=2) < 100).sum() > 50
+
+
+def test_a_picture_names_what_is_seen_without_the_channel_where_all_are(rig: Any) -> None:
+    for channel in ("DAPI", "GFP"):
+        for z in (1, 2):
+            rig.send(1, channel=channel, z=z)
+    rig.send(1, well="B02", z=1, channel="DAPI")
+    rig.show()
+    assert [one.label() for one in rig.windows] == ["z 1", "DAPI"]

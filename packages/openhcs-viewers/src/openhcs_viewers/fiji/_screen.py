@@ -121,6 +121,8 @@ def paint(component: Any) -> np.ndarray[Any, Any]:
     try:
         graphics.setColor(component.getBackground() or java("java.awt.Color").white)
         graphics.fillRect(0, 0, size.width, size.height)
+        # As on the screen: ImageJ writes its line of text in the colour it finds.
+        graphics.setColor(component.getForeground() or java("java.awt.Color").black)
         if isinstance(component, java("java.awt.Window")):
             # Not printAll, which adds a title bar that covers ImageJ's own line of text.
             component.paint(graphics)
