@@ -77,6 +77,37 @@ def test_windows_stand_beside_each_other_below_imagejs_own(rig: Any, count: int)
     assert len({float(one.window.getCanvas().getMagnification()) for one in rig.windows}) == 1
 
 
+def test_pictures_of_one_size_are_equally_large_without_gaps_between_them(rig: Any) -> None:
+    """Whatever sliders their windows have."""
+    for at in range(8):
+        for z in (1, 2, 3) if at % 2 else (1,):
+            for channel in (1, 2):
+                rig.send(1, well=f"A{at + 1:02d}", channel=channel, z=z, shape=(512, 512))
+        rig.show()
+    assert {float(one.window.getCanvas().getMagnification()) for one in rig.windows} == {0.5}
+    places = frames(rig)
+    assert not any(overlap(*pair) for pair in itertools.combinations(places, 2))
+    assert len({place.height for place in places}) == 2
+    rows = [places[:4], places[4:]]
+    for row in rows:
+        assert len({place.y for place in row}) == 1
+        for one, other in itertools.pairwise(row):
+            assert other.x - (one.x + one.width) == _screen.GAP
+    assert rows[1][0].y - max(one.y + one.height for one in rows[0]) == _screen.GAP + _screen.CAPTION
+
+
+def test_a_window_takes_a_place_that_became_free(rig: Any) -> None:
+    fill(rig, 3)
+    before = frames(rig)
+    on_edt(rig.window(1).window.close)
+    rig.show()
+    rig.send(1, well="B01", z=1, shape=(256, 256))
+    rig.send(1, well="B01", z=2, shape=(256, 256))
+    rig.show()
+    after = frames(rig)
+    assert [after[0], after[2], after[1]] == before
+
+
 def test_places_are_the_same_each_time(rig: Any) -> None:
     fill(rig, 3)
     first = frames(rig)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,42 +22,53 @@ SETTLING = 1.0
 """Seconds after which a window of another size is the user's."""
 
 
+class _Spot(NamedTuple):
+    """Where a window belongs, and how large."""
+
+    x: int
+    y: int
+    zoom: float
+    seen: tuple[int, int]
+    """Width and height of what is seen of the picture: all of it, unless it is too thin for that."""
+
+
 class Desk:
-    """Puts windows beside each other, as large as fits, until the user moves or zooms them: then they stay."""
+    """Puts windows beside each other, as large as fits, until the user moves or zooms them: then they stay.
+
+    Pictures of one size are shown equally large, and columns and rows are no wider than their windows.
+    """
 
     def __init__(self) -> None:
-        self._windows: list[HyperstackWindow] = []
+        self._slots: list[HyperstackWindow | None] = []
+        self._wanted: dict[HyperstackWindow, _Spot] = {}
         self._put: dict[HyperstackWindow, tuple[int, int, float]] = {}
         self._fresh: dict[HyperstackWindow, float] = {}
-        self._grid = (0, 0)
 
     def add(self, window: HyperstackWindow) -> None:
         """Place a window that has just been shown."""
-        self._windows.append(window)
+        if None in self._slots:
+            self._slots[self._slots.index(None)] = window
+        else:
+            self._slots.append(window)
         self._put[window] = _now(window)
-        before, self._grid = self._grid, self._best_grid(_screen.free_area())
-        for at, one in enumerate(self._windows):
-            if one is window or (self._grid != before and self._is_ours(one)):
-                self._place(one, self._tile(at))
+        self._arrange()
 
     def exchange(self, old: HyperstackWindow, new: HyperstackWindow) -> None:
-        """Have a window stand for another: in its tile, or where the user put that."""
+        """Have a window stand for another: in its place, or where the user put that."""
         if old not in self._put:
             return
         ours = self._is_ours(old)
-        self._windows[self._windows.index(old)] = new
-        del self._put[old]
-        self._fresh.pop(old, None)
-        self._put[new] = _now(new)
-        if ours:
-            self._place(new, self._tile(self._windows.index(new)))
-        else:  # nowhere a window is put: it is not ours
-            self._put[new] = (*self._put[new][:2], 0.0)
+        self._slots[self._slots.index(old)] = new
+        self._drop(old)
+        # Where the user put it is nowhere that we would: zoom 0.
+        self._put[new] = _now(new) if ours else (*_now(new)[:2], 0.0)
+        self._arrange()
 
     def settle(self, window: HyperstackWindow) -> None:
         """Fit a window that has other sliders or planes into its place again."""
+        self._wanted.pop(window, None)
         if window in self._put and self._is_ours(window):
-            self._place(window, self._tile(self._windows.index(window)))
+            self._arrange()
 
     def straighten(self) -> None:
         """Give windows that were placed just now their size again.
@@ -74,48 +85,63 @@ class Desk:
                 frame.pack()
                 frame.setLocation(x, y)
 
-    def touched(self, window: HyperstackWindow) -> bool:
-        """Whether the user has moved or zoomed a window."""
-        return window in self._put and not self._is_ours(window)
-
     def remove(self, window: HyperstackWindow) -> None:
-        """Forget a window; its place stays empty until the grid changes."""
-        if window in self._windows:
-            self._windows.remove(window)
-            self._put.pop(window, None)
-            self._fresh.pop(window, None)
+        """Forget a window; its place stays empty until another one comes."""
+        if window in self._put:
+            self._slots[self._slots.index(window)] = None
+            self._drop(window)
+            while self._slots and self._slots[-1] is None:
+                self._slots.pop()
 
     # -- inside
 
-    def _tile(self, at: int) -> Rect:
-        """The place of a window; when all are taken the next ones lie over them, so that the names can be read."""
-        places = _screen.tiles(_screen.free_area(), *self._grid)
-        turn, at = divmod(at, len(places))
-        place, down = places[at], turn % _screen.LAYERS * _screen.CAPTION
-        return place._replace(y=place.y + down, height=max(1, place.height - down))
+    def _drop(self, window: HyperstackWindow) -> None:
+        for some in (self._put, self._wanted, self._fresh):
+            some.pop(window, None)
 
-    def _best_grid(self, area: Rect) -> tuple[int, int]:
-        sizes = [(int(one.image.getWidth()), int(one.image.getHeight())) for one in self._windows]
-        largest = max(width for width, _ in sizes), max(height for _, height in sizes)
-        around = [_around(one) for one in self._windows if not one.is_gone()]
-        beside = max(width for width, _ in around), max(height for _, height in around)
-        return _screen.grid(min(len(self._windows), _screen.MAX_TILES), area, largest, beside)
+    def _arrange(self) -> None:
+        """Move those windows of ours that belong elsewhere now."""
+        area, first = _screen.free_area(), self._slots[: _screen.MAX_TILES]
+        around = {one: _around(one) for one in first if one is not None and self._is_ours(one)}
+        if not around:  # the user has them all
+            around = {one: _around(one) for one in first if one is not None and not one.is_gone()}
+        if not around:
+            return
+        shapes = {_size(one): None for one in around}
+        columns, rows = _screen.grid(len(first), area, _largest(shapes), _largest(around.values()))
+        tile = _screen.tiles(area, columns, rows)[0]
+        fits: dict[tuple[int, int], tuple[float, tuple[int, int]]] = {}
+        for shape in shapes:
+            beside = _largest(value for one, value in around.items() if _size(one) == shape)
+            fits[shape] = _fit(tile, shape, beside)
+        widths, heights = [0] * columns, [0] * rows
+        for at, one in enumerate(first):
+            if one in around:
+                (zoom, seen), beside = fits[_size(one)], around[one]
+                row, column = divmod(at, columns)
+                widths[column] = max(widths[column], int(seen[0] * zoom) + beside[0])
+                heights[row] = max(heights[row], int(seen[1] * zoom) + beside[1])
+        places = _screen.packed(area, widths, heights)
+        for at, one in enumerate(self._slots):
+            if one is None:
+                continue
+            turn, at = divmod(at, len(places))
+            x, y = places[at]
+            # When all places are taken the next ones lie over them, so that the names can be read.
+            y += turn % _screen.LAYERS * _screen.CAPTION
+            spot = _Spot(x, y, *(fits.get(_size(one)) or _fit(tile, _size(one), _around(one))))
+            if self._wanted.get(one) != spot and self._is_ours(one):
+                self._place(one, spot)
 
-    def _place(self, window: HyperstackWindow, place: Rect) -> None:
-        frame, image = window.window, window.image
-        beside = _around(window)
-        width, height = int(image.getWidth()), int(image.getHeight())
-        room = max(1, place.width - beside[0]), max(1, place.height - beside[1])
-        fit = min(room[0] / width, room[1] / height)
-        zoom, canvas = _screen.zoom_level(fit, min(width, height)), frame.getCanvas()
-        seen = width, height
-        if zoom > fit:  # too thin for a zoom at which all of it fits
-            seen = min(width, max(1, int(room[0] / zoom))), min(height, max(1, int(room[1] / zoom)))
-        canvas.setSize(max(1, int(seen[0] * zoom)), max(1, int(seen[1] * zoom)))
-        canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, *seen))
-        canvas.setMagnification(zoom)  # the last one: the others change it
+    def _place(self, window: HyperstackWindow, spot: _Spot) -> None:
+        frame = window.window
+        canvas, (width, height) = frame.getCanvas(), spot.seen
+        canvas.setSize(max(1, int(width * spot.zoom)), max(1, int(height * spot.zoom)))
+        canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, width, height))
+        canvas.setMagnification(spot.zoom)  # the last one: the others change it
         frame.pack()
-        frame.setLocation(place.x, place.y)
+        frame.setLocation(spot.x, spot.y)
+        self._wanted[window] = spot
         self._put[window] = _now(window)
         self._fresh[window] = time.monotonic()
 
@@ -129,6 +155,28 @@ class Desk:
 def _now(window: HyperstackWindow) -> tuple[int, int, float]:
     frame = window.window
     return int(frame.getX()), int(frame.getY()), float(frame.getCanvas().getMagnification())
+
+
+def _size(window: HyperstackWindow) -> tuple[int, int]:
+    """Width and height of the picture."""
+    height, width = window.plan.plane_shape[:2]
+    return width, height
+
+
+def _largest(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    widths, heights = zip(*sizes, strict=True)
+    return max(widths), max(heights)
+
+
+def _fit(tile: Rect, size: tuple[int, int], around: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+    """The zoom at which a picture fits into a tile, and how much of it is seen there."""
+    (width, height), room = size, (max(1, tile.width - around[0]), max(1, tile.height - around[1]))
+    fit = min(room[0] / width, room[1] / height)
+    zoom = _screen.zoom_level(fit, min(size))
+    if zoom <= fit:
+        return zoom, size
+    # Too thin for a zoom at which all of it fits.
+    return zoom, (min(width, max(1, int(room[0] / zoom))), min(height, max(1, int(room[1] / zoom))))
 
 
 def _around(window: HyperstackWindow) -> tuple[int, int]:

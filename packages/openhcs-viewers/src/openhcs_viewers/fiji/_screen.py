@@ -11,7 +11,7 @@ import numpy as np
 
 from openhcs_viewers.fiji._java import java
 
-__all__ = ["Rect", "compose", "flattened", "free_area", "grid", "paint", "tile_sheet", "zoom_level"]
+__all__ = ["Rect", "compose", "flattened", "free_area", "grid", "packed", "paint", "tile_sheet", "zoom_level"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,16 @@ def tiles(area: Rect, columns: int, rows: int) -> list[Rect]:
         for row in range(rows)
         for column in range(columns)
     ]
+
+
+def packed(area: Rect, widths: Sequence[int], heights: Sequence[int]) -> list[tuple[int, int]]:
+    """The places (x, y) of a grid of windows, row by row, where its columns and rows are as wide and high as these.
+
+    Each with room for a name above.
+    """
+    left = [area.x + GAP // 2 + sum(width + GAP for width in widths[:at]) for at in range(len(widths))]
+    above = [area.y + GAP // 2 + sum(height + GAP for height in heights[:at]) for at in range(len(heights))]
+    return [(x, y + CAPTION * (row + 1)) for row, y in enumerate(above) for x in left]
 
 
 def zoom_level(fit: float, thin: int) -> float:
