@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
 import weakref
@@ -136,10 +137,13 @@ def test_a_frame_more_changes_nothing_of_what_is_seen(rig: Any, channels: tuple[
 
 
 def test_more_channels_than_imagej_adds_up_are_shown_one_at_a_time(rig: Any) -> None:
+    modes = []
     for channel in range(1, 11):
         rig.send(100 * channel, channel=channel, context=AUTO)
         rig.show()
-    assert rig.window().describe()["mode"] == "color"
+        modes.append(rig.window().describe()["mode"])
+    most = int(java("ij.CompositeImage").MAX_CHANNELS)
+    assert modes[1:] == ["composite"] * (most - 1) + ["color"] * (10 - most)
     assert rig.values() == [100 * channel for channel in range(1, 11)]
     rig.move(10, 1, 1)
     assert rig.colour() == (255, 255, 0)  # yellow, the tenth in the cycle
@@ -850,6 +854,21 @@ def test_saved_hyperstacks_are_read_back_pixel_by_pixel(rig: Any, tmp_path: Path
     assert tifffile.imread(one).dtype == np.float32
     assert [str(rig.image(at).getTitle()) for at in (0, 1)] == names
     assert sorted(file.name for file in tmp_path.iterdir()) == ["one.tif", "out"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(rig: Any, tmp_path: Path) -> None:
+    for z in (1, 2):
+        rig.send(z, z=z)
+    rig.show()
+    file = tmp_path / "one.tif"
+    file.write_text("older")
+    (tmp_path / f".one.tif.{os.getpid()}.tif").mkdir()  # ImageJ cannot write there
+    with pytest.raises(ViewerError, match="did not write"):
+        rig.viewer.commands()["save"].run({"path": str(file)})
+    assert file.read_text() == "older"
+    log = java("ij.WindowManager").getWindow("Log")
+    assert "one.tif" in str(log.getTextPanel().getText())
+    on_edt(log.close)
 
 
 def test_saving_says_what_it_needs(rig: Any, tmp_path: Path) -> None:

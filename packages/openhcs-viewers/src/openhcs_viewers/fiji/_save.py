@@ -63,6 +63,8 @@ def _write(window: HyperstackWindow, file: Path) -> None:
     part = file.with_name(f".{file.name}.{os.getpid()}.tif")  # ImageJ adds the ending to any other name
     title, changes = image.getTitle(), image.changes
     saver = java("ij.io.FileSaver")(image)
+    # Into ImageJ's log: a dialog would hold this thread until somebody closes it.
+    java("ij.IJ").redirectErrorMessages(True)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         several = int(image.getStackSize()) > 1
@@ -75,6 +77,7 @@ def _write(window: HyperstackWindow, file: Path) -> None:
             f"{window.plan.name!r} cannot be saved as {file}: {error.strerror or error}"
         ) from error
     finally:
+        java("ij.IJ").redirectErrorMessages(False)
         with contextlib.suppress(OSError):  # not there: there is no such folder, or it has its name
             part.unlink()
         image.setTitle(title)
