@@ -16,7 +16,7 @@ from openhcs_viewers.fiji._rois import Rois, mark_of
 from openhcs_viewers.fiji.engine import Engine
 from polystore.components import ImageKey
 from polystore.projection import DisplaySpec, Position
-from polystore.projection.hyperstack import HyperstackPlan, HyperstackProjection
+from polystore.projection.hyperstack import HyperstackPlan, HyperstackProjection, host_of
 from polystore.rois import ROI
 from polystore.streaming.messages import BatchContext
 
@@ -59,8 +59,16 @@ class Rig:
             on_edt(image.show)
         window = Window(image, plan)
         self.windows.append(window)
-        self.rois.host_opened(window)
+        self.opened(window)
         return window
+
+    def opened(self, window: Window) -> None:
+        """Draw what belongs upon a window that was opened or has grown."""
+        for layer_id, held in self.held.items():
+            plan = self.plan(layer_id)
+            host = host_of(plan, [one.plan for one in self.windows])
+            if host is not None and host.layer_id == window.plan.layer_id:
+                self.rois.apply(plan, [], lambda at, held=held: held.get(at, ()), window)
 
     def stream(self, *rois: ROI, host: Window | None = None, kind: str = "shapes", **key: Any) -> str:
         placed = self.projection.place(self.context, ImageKey(**key), (), "", kind)
@@ -293,7 +301,7 @@ def test_a_window_that_grows_takes_its_regions_along(rig: Rig) -> None:
     rig.image({"well": "A01", "z": 3, "t": 1})  # before it
     window.plan = rig.plan(layer)
     window.image.setStack(java("ij.ImageStack").create(64, 64, 4, 8), 1, 2, 2)
-    rig.rois.host_opened(window)
+    rig.opened(window)
     assert [place[1:] for place in places(window)] == [(2, 2)]
     assert len(names()) == 1
 

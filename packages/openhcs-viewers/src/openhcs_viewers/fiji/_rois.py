@@ -20,7 +20,7 @@ from polystore.components import Component, ImageKey, Value
 from polystore.errors import UnsupportedFormatError
 from polystore.imagej_rois import roi_to_imagej
 from polystore.projection import Position
-from polystore.projection.hyperstack import HyperstackPlan, host_of, place_roi
+from polystore.projection.hyperstack import HyperstackPlan, place_roi
 from polystore.rois import ROI
 
 __all__ = ["MARK", "Host", "Rois", "Streamed", "content", "mark_of", "roi_manager"]
@@ -121,14 +121,6 @@ class Rois:
         if host is not None and self._is_elsewhere(layer, host):
             wanted.update(dict.fromkeys(layer.marks))
         self._replace(layer, tuple(wanted), host)
-
-    def host_opened(self, host: Host) -> None:
-        """Draw upon a window that was opened, or has grown, what belongs there."""
-        for layer in self._layers.values():
-            mine = layer.host_id == host.plan.layer_id
-            waits = not layer.host_id and host_of(layer.plan, [host.plan]) is not None
-            if (mine or waits) and self._is_elsewhere(layer, host):
-                self._replace(layer, tuple(layer.marks), host)
 
     def host_closed(self, layer_id: str) -> None:
         """Forget a window; its regions stay in the ROI Manager."""
