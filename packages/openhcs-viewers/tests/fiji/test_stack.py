@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
+import jpype
 import numpy as np
 import pytest
 
@@ -47,6 +49,57 @@ def test_missing_planes_share_one_blank_array(rig: Any) -> None:
     images = rig.image().getStack().getImageArray()
     assert images[1] == images[3] == images[4]
     assert images[0] != images[1]
+
+
+def test_a_plane_without_a_frame_is_at_new_frames_too(rig: Any) -> None:
+    for t in (1, 2):
+        rig.send(t, channel=1, t=t)
+    rig.send(50, channel=2)
+    rig.show()
+    assert rig.values() == [1, 50, 2, 50]
+    rig.send(3, channel=1, t=3)
+    rig.show()
+    assert rig.values() == [1, 50, 2, 50, 3, 50]
+
+
+def test_undo_brings_no_older_plane_back(rig: Any) -> None:
+    for z in (1, 2):
+        rig.send(z, z=z)
+    rig.show()
+    processor = rig.image().getProcessor()
+    on_edt(processor.snapshot)
+    rig.send(50, z=1)
+    rig.show()
+    assert processor.getSnapshotPixels() is None
+    assert int(processor.getf(0, 0)) == 50
+
+
+def test_planes_are_put_while_nobody_else_has_the_image(rig: Any) -> None:
+    for z in (1, 2):
+        rig.send(z, z=z)
+    rig.show()
+    rig.send(50, z=1)
+    at_work = threading.Thread(target=rig.window().hyperstack.take_in)
+    with jpype.synchronized(rig.image()):
+        at_work.start()
+        at_work.join(0.2)
+        assert rig.values() == [1, 2]
+    at_work.join(10.0)
+    assert rig.values() == [50, 2]
+
+
+def test_a_window_given_up_wants_no_planes(rig: Any) -> None:
+    for z in (1, 2, 3):
+        rig.send(z, z=z)
+    rig.show()
+    window = rig.window()
+    on_edt(lambda: window.image.setDimensions(1, 1, 3))
+    rig.show()
+    rig.store.put(window.plan.layer_id, (None, None, 1), np.ones((32, 32), np.uint16))
+    assert rig.windows == []
+    assert not window.hyperstack.has_news
+    window.image.changes = False
+    on_edt(window.image.close)
 
 
 def test_planes_are_shown_without_a_copy(rig: Any) -> None:

@@ -30,8 +30,8 @@ MODES = {
     ChannelDisplay.GRAYSCALE: GRAYSCALE,
 }
 
-MOST_COMPOSITE = 7
-"""Channels shown at once: what ImageJ promises; more are shown one at a time, in their colours."""
+MOST_COMPOSITE = 8
+"""Channels shown at once (`ij.CompositeImage.MAX_CHANNELS`); more are shown one at a time, in their colours."""
 
 LABEL_RANGE = (0.0, 255.0)
 """One colour for each label up to the number of colours."""

@@ -1,6 +1,7 @@
 """A hyperstack's window: shown, brought up to date and grown without taking anything of the user's away.
 
-Everything here is called on ImageJ's event thread, or anywhere in a Java without windows.
+Everything here is called on ImageJ's event thread, or anywhere in a Java without windows; `HyperstackWindow.is_gone`
+and what is known without ImageJ (`HyperstackWindow.plan`) any thread may ask.
 """
 
 from __future__ import annotations
