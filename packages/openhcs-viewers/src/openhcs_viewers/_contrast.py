@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Contrast"]
+from polystore.components import Value
+from polystore.projection import Limits
+
+__all__ = ["Contrast", "Contrasts"]
 
 SAMPLE = 4096
 """Pixels looked at per plane, on a regular grid: about 0.1 ms, whatever the plane's size."""
@@ -87,3 +91,52 @@ def sample_range(plane: np.ndarray[Any, Any]) -> tuple[float, float] | None:
     if first < second:
         return (first, second)
     return (low, high) if low < high else None
+
+
+class Contrasts:
+    """The display ranges of all layers and their parts, and which of them moved. Used under its scene's lock."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, dict[Value | None, Contrast]] = {}
+        self._moved: dict[tuple[str, Value | None], None] = {}
+
+    @property
+    def have_moved(self) -> bool:
+        """Whether there is something to take; any thread may ask."""
+        return bool(self._moved)
+
+    def feed(
+        self,
+        layer_id: str,
+        part: Value | None,
+        plane: np.ndarray[Any, Any],
+        given: tuple[float, float] | None,
+    ) -> None:
+        """Take a plane of a part of a layer into account; see `Contrast.feed`."""
+        parts = self._layers.setdefault(layer_id, {})
+        contrast = parts.get(part)
+        if contrast is None:
+            contrast = parts[part] = Contrast()
+        if (given or contrast.wants_pixels) and contrast.feed(plane, given):
+            self._moved[layer_id, part] = None
+
+    def known(self, layer_id: str) -> dict[Value | None, Limits]:
+        """The ranges of a layer's parts, as far as there are any."""
+        parts = self._layers.get(layer_id, {})
+        return {part: one.limits for part, one in parts.items() if one.limits is not None}
+
+    def take(self, live: Container[str], fresh: Container[str]) -> Mapping[str, dict[Value | None, Limits]]:
+        """The ranges of live layers that moved since; of fresh ones nothing, for their plans have them."""
+        taken: dict[str, dict[Value | None, Limits]] = {}
+        for layer_id, part in [one for one in self._moved if one[0] in live or one[0] in fresh]:
+            del self._moved[layer_id, part]
+            limits = self._layers[layer_id][part].limits
+            if layer_id not in fresh and limits is not None:
+                taken.setdefault(layer_id, {})[part] = limits
+        return taken
+
+    def forget(self, layer_id: str) -> None:
+        """Know nothing of a layer."""
+        self._layers.pop(layer_id, None)
+        for moved in [one for one in self._moved if one[0] == layer_id]:
+            del self._moved[moved]

@@ -14,8 +14,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from openhcs_viewers._contrast import Contrast
+from openhcs_viewers._contrast import Contrasts
 from openhcs_viewers._describe import describe
+from openhcs_viewers._kept_rois import KeptRois
 from openhcs_viewers._tickets import Arrival, Ticket
 from openhcs_viewers.abc import Changes
 from openhcs_viewers.errors import StoreFullError
@@ -25,7 +26,6 @@ from polystore.errors import PolystoreError, ProjectionError
 from polystore.projection import (
     LayerPlan,
     LayerProjection,
-    Limits,
     Placement,
     Position,
     Projection,
@@ -76,10 +76,8 @@ class Scene:
         self._new: dict[str, None] = {}
         self._updated: dict[str, None] = {}
         self._waiting: dict[_Key, Ticket] = {}
-        self._contrast: dict[str, dict[Value | None, Contrast]] = {}
-        self._moved_contrast: dict[tuple[str, Value | None], None] = {}
-        self._rois: dict[str, dict[Position, tuple[Any, ...]]] = {}
-        self._drawn: dict[str, dict[Position, tuple[Any, ...]]] = {}
+        self._contrasts = Contrasts()
+        self._rois = KeptRois()
         self._follow: dict[str, Mapping[Component, Value]] = {}
         self._received = 0
         self._counts = {"displayed": 0, "superseded": 0, "dropped": 0}
@@ -144,7 +142,7 @@ class Scene:
             self._looking = dict(position)
         else:
             self._looking_into[layer_id] = dict(position)
-        if self._moved_contrast:  # of planes nobody looked at until now
+        if self._contrasts.have_moved:  # of planes nobody looked at until now
             self._wake()
 
     def take_changes(self, *, new_layers: int = 1) -> Changes:
@@ -157,7 +155,8 @@ class Scene:
             and the window must move meanwhile. The others come next time, with their images.
         """
         with self._lock:
-            idle = not (self._waiting or self._new or self._updated or self._moved_contrast or self._follow)
+            news = self._waiting or self._new or self._updated or self._follow
+            idle = not (news or self._contrasts.have_moved)
             if idle and self._applied_axes == self._projection.axes_version:
                 return _NO_CHANGES
             return self._collect(new_layers)
@@ -223,11 +222,11 @@ class Scene:
 
     def rois(self, layer_id: str, position: Position) -> tuple[Any, ...]:
         """The regions of interest at a position of a layer; any thread."""
-        return self._rois.get(layer_id, {}).get(position, ())
+        return self._rois.of(layer_id).get(position, ())
 
     def roi_positions(self, layer_id: str) -> tuple[Position, ...]:
         """The positions of a layer that have, or had, regions of interest; any thread."""
-        return tuple(self._rois.get(layer_id, ()))
+        return tuple(self._rois.of(layer_id))
 
     def keep_rois(
         self, layer_id: str, position: Position, rois: Sequence[Any], drawn: Sequence[Any] | None = None
@@ -240,12 +239,11 @@ class Scene:
             Those of them that he drew or changed; all when not given.
         """
         with self._lock:
-            self._rois.setdefault(layer_id, {})[position] = tuple(rois)
-            self._drawn.setdefault(layer_id, {})[position] = tuple(rois if drawn is None else drawn)
+            self._rois.keep(layer_id, position, rois, rois if drawn is None else drawn)
 
     def drawn_rois(self, layer_id: str, position: Position) -> tuple[Any, ...]:
         """Those of the regions at a position that the user drew or changed; any thread."""
-        return self._drawn.get(layer_id, {}).get(position, ())
+        return self._rois.drawn(layer_id, position)
 
     def roi_plans(self) -> list[LayerPlan]:
         """The plans of all layers that have regions of interest, from the bottom to the top; any thread."""
@@ -273,7 +271,7 @@ class Scene:
             waiting, reasons = len(self._waiting), dict(self._reasons)
         layers = []
         for plan in sorted(plans, key=lambda plan: plan.order):
-            regions = self._rois.get(plan.layer_id) if plan.kind in ("shapes", "points") else None
+            regions = self._rois.of(plan.layer_id) if plan.kind in ("shapes", "points") else None
             layers.append(describe(plan, self.store.count(plan.layer_id), regions))
         status = self.store.status()
         return {
@@ -347,12 +345,7 @@ class Scene:
         if placement.replaces:
             self.store.drop(*placement.replaces)
         if image.kind == "image" and plane.ndim == 2:
-            contrasts = self._contrast.setdefault(placement.layer_id, {})
-            contrast = contrasts.get(placement.part)
-            if contrast is None:
-                contrast = contrasts[placement.part] = Contrast()
-            if (image.contrast or contrast.wants_pixels) and contrast.feed(plane, image.contrast):
-                self._moved_contrast[placement.layer_id, placement.part] = None
+            self._contrasts.feed(placement.layer_id, placement.part, plane, image.contrast)
         plan = self._live.get(placement.layer_id)
         # One smaller than its layer has to be laid out anew, which may fail.
         whole = plan is None or plane.shape[:2] == plan.plane_shape[:2]
@@ -366,9 +359,8 @@ class Scene:
         if "new_layer" in changed:
             self._new[layer_id] = None
         elif "replaced" in changed:
-            self._forget_contrast(layer_id)
-            self._rois.pop(layer_id, None)
-            self._drawn.pop(layer_id, None)
+            self._contrasts.forget(layer_id)
+            self._rois.forget(layer_id)
             self.store.drop(layer_id)
             self._forget_waiting(layer_id, "superseded", "a later run took over its layer", done)
             if layer_id not in self._new:
@@ -442,8 +434,7 @@ class Scene:
                     self._end(ticket, "dropped", placement.refused, done)
                     continue
                 self._note(placement, done)
-                self._rois.setdefault(placement.layer_id, {})[placement.position] = some
-                self._drawn.get(placement.layer_id, {}).pop(placement.position, None)
+                self._rois.put(placement.layer_id, placement.position, some)
                 self._show(ticket, placement, done)
         if ticket not in done:
             ticket.credit()
@@ -491,14 +482,6 @@ class Scene:
             ):
                 where = rois if plan.kind in ("shapes", "points") else planes
                 where.setdefault(layer_id, []).append(position)
-        contrast: dict[str, dict[Value | None, Limits]] = {}
-        for layer_id, part in [
-            one for one in self._moved_contrast if one[0] in self._live or one[0] in fresh
-        ]:
-            del self._moved_contrast[layer_id, part]
-            limits = self._contrast[layer_id][part].limits
-            if layer_id not in fresh and limits is not None:
-                contrast.setdefault(layer_id, {})[part] = limits
         shown = [layer_id for layer_id in self._follow if layer_id in self._live or layer_id in fresh]
         follow = {layer_id: self._follow.pop(layer_id) for layer_id in shown}
         moved = self._applied_axes != projection.axes_version
@@ -508,15 +491,14 @@ class Scene:
             updated=tuple(updated),
             planes={layer_id: tuple(some) for layer_id, some in planes.items()},
             rois={layer_id: tuple(some) for layer_id, some in rois.items()},
-            contrast=contrast,
+            contrast=self._contrasts.take(self._live, fresh),
             follow=follow,
             tickets=tuple(tickets),
             axes_version=projection.axes_version,
         )
 
     def _plan(self, plan: LayerPlan) -> LayerPlan:
-        parts = self._contrast.get(plan.layer_id, {})
-        known = {part: one.limits for part, one in parts.items() if one.limits is not None}
+        known = self._contrasts.known(plan.layer_id)
         return plan.with_contrast(known) if known else plan
 
     def _give_up(self, layer_id: str, reason: str, done: list[Ticket]) -> None:
@@ -524,16 +506,12 @@ class Scene:
         self._projection.remove(layer_id, reason)
         self._gone[layer_id] = reason
         self._live.pop(layer_id, None)
-        for some in (self._new, self._updated, self._follow, self._rois, self._drawn, self._looking_into):
+        for some in (self._new, self._updated, self._follow, self._looking_into):
             some.pop(layer_id, None)
-        self._forget_contrast(layer_id)
+        self._contrasts.forget(layer_id)
+        self._rois.forget(layer_id)
         self.store.drop(layer_id)
         self._forget_waiting(layer_id, "dropped", reason, done)
-
-    def _forget_contrast(self, layer_id: str) -> None:
-        self._contrast.pop(layer_id, None)
-        for moved in [one for one in self._moved_contrast if one[0] == layer_id]:
-            del self._moved_contrast[moved]
 
     def _forget_waiting(self, layer_id: str, outcome: str, reason: str, done: list[Ticket]) -> None:
         for key in [key for key in self._waiting if key[0] == layer_id]:
