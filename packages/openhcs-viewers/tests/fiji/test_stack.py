@@ -211,6 +211,7 @@ def test_what_is_laid_out_anew_is_counted_as_long_as_it_is_there(rig: Any) -> No
     assert rig.store.status().bytes == small + 2 * large
     rig.send(10, t=1, context=PADDED)  # instead of its older self
     rig.show()
+    assert rig.values() == [10, 2]
     assert rig.store.status().bytes == small + 2 * large
     rig.send(3, t=3, context=PADDED, shape=(128, 128))
     rig.show()
