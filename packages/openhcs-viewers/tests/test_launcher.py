@@ -30,14 +30,16 @@ from openhcs_viewers.errors import (
     ViewerStopError,
     ViewerUnreachableError,
 )
+from openhcs_viewers.fiji_stream_visualizer import FijiStreamVisualizer
 from openhcs_viewers.handle import ViewerHandle
 from openhcs_viewers.launcher import find_viewer, launch, list_viewers
+from openhcs_viewers.napari_stream_visualizer import NapariStreamVisualizer
 from openhcs_viewers.registry import OTHER_PORT
 from polystore import FileManager
 from zmqruntime.config import Endpoint
-from zmqruntime.discovery import connections_dir, free_endpoint
+from zmqruntime.discovery import ConnectionInfo, connections_dir, free_endpoint, write_connection
 from zmqruntime.errors import AddressInUseError, EndpointFormatError
-from zmqruntime.process import same_process
+from zmqruntime.process import process_start_time, same_process
 from zmqruntime.testing import wait_until
 
 Start = Callable[..., ViewerHandle]
@@ -528,3 +530,73 @@ def test_a_bound_port_is_not_bound_again(start: Start) -> None:
     with pytest.raises(AddressInUseError):
         server.start()
     assert same_process(handle.ping().pid, handle.ping().start_time)
+
+
+def test_a_viewer_that_is_just_ending_is_not_the_one_launch_returns() -> None:
+    """Killed, a process with many threads is there for some milliseconds more."""
+    child = subprocess.Popen(["sleep", "0.3"])
+    endpoint = free_endpoint(OTHER_PORT)
+    start_time = process_start_time(child.pid)
+    assert start_time is not None
+    info = ConnectionInfo(
+        kind="recording",
+        pid=child.pid,
+        start_time=start_time,
+        data_port=endpoint.data_port,
+        control_port=endpoint.control_port,
+        transport=endpoint.transport,
+        created=time.time(),
+    )
+    write_connection(info)
+    try:
+        assert launch("recording").pid != child.pid
+    finally:
+        child.wait()
+
+
+def test_what_is_sent_after_a_launch_that_followed_a_crash_is_taken(
+    images: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zmqruntime import _attachment, stream_sender
+
+    first = launch("recording")
+    send(first, images)
+    # As it is after some seconds without a viewer: it is looked for now and then.
+    monkeypatch.setattr(_attachment, "_EAGER_SECONDS", 0.0)
+    monkeypatch.setattr(stream_sender, "_TICK", 3.0)
+    os.kill(first.pid or 0, signal.SIGKILL)
+    wait_until(lambda: not first.is_alive())
+    send(first, images)
+    second = launch("recording")
+    assert second.port == first.port
+    assert second.sender().state == "attached"
+    before = second.sender().stats.dropped
+    send(second, images)
+    assert second.sender().stats.dropped == before
+
+
+def test_a_number_is_used_under_one_transport_only(start: Start) -> None:
+    first = start(transport="tcp")
+    second = start(reuse=False)
+    assert second.endpoint.transport == "ipc"
+    assert second.port == first.port + 1
+    with pytest.raises(PortTakenError, match=r"a recording of yours that listens there by tcp"):
+        launch("recording", port=first.port, transport="ipc")
+
+
+def test_the_environment_says_what_display_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "OPENHCS_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DisplayError, match="OPENHCS_DISPLAY=virtual"):
+        launch("napari")
+    with pytest.raises(DisplayError, match="fiji also runs without any: display='headless'"):
+        launch("fiji")
+    monkeypatch.setenv("OPENHCS_DISPLAY", ":4711")
+    with pytest.raises(DisplayError, match="DISPLAY=':4711' cannot be opened"):
+        launch("napari")
+
+
+@pytest.mark.parametrize("visualizer", [NapariStreamVisualizer, FijiStreamVisualizer])
+def test_a_visualizer_takes_a_display(visualizer: Any) -> None:
+    with pytest.raises(DisplayError, match="DISPLAY=':4711' cannot be opened"):
+        visualizer(FileManager(), display=":4711").start_viewer()

@@ -23,7 +23,7 @@ class StreamVisualizer:
 
     Parameters
     ----------
-    filemanager, visualizer_config, viewer_title, persistent, replace_layers
+    filemanager, visualizer_config, viewer_title, persistent, replace_layers, display
         As theirs.
     port : int, optional
         Data port; that of the configuration when not given.
@@ -48,6 +48,7 @@ class StreamVisualizer:
         persistent: bool,
         port: int | None,
         replace_layers: bool,
+        display: str = "auto",
     ) -> None:
         self.filemanager = filemanager
         self.visualizer_config = visualizer_config
@@ -55,6 +56,7 @@ class StreamVisualizer:
         self.persistent = persistent
         self.replace_layers = replace_layers
         self.handle: ViewerHandle | None = None
+        self.display = display
         self._asked_port = port
 
     @property
@@ -95,6 +97,7 @@ class StreamVisualizer:
             title=self.viewer_title,
             detached=self.persistent,
             wait=not async_mode,
+            display=self.display,
         )
         name = f"{self.kind}_stream"
         backend: Any = BACKENDS.get(name)

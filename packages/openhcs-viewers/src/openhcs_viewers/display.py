@@ -78,7 +78,10 @@ def check_display(env: Mapping[str, str] | None = None) -> str:
     return f"X11 {x11} ({vendor})"
 
 
-_VIRTUAL = "or use a virtual display: display='virtual' in Python, --display virtual on the command line"
+_VIRTUAL = (
+    "or use a virtual display: display='virtual' in Python, --display virtual on the command line, "
+    "OPENHCS_DISPLAY=virtual in the environment"
+)
 
 
 def _wayland_problem(name: str, env: Mapping[str, str]) -> str:

@@ -33,6 +33,9 @@ class FijiStreamVisualizer(StreamVisualizer):
         taken the next free pair is used, see `port`.
     replace_layers : bool
         True: a later run takes over the hyperstacks of the one before; False: it gets windows of its own.
+    display : str
+        Of a viewer that is opened, see `openhcs_viewers.launch`: ``"virtual"`` needs no desktop, ``"headless"`` no
+        window at all.
 
     Attributes
     ----------
@@ -51,6 +54,10 @@ class FijiStreamVisualizer(StreamVisualizer):
         persistent: bool = True,
         fiji_port: int | None = None,
         replace_layers: bool = False,
+        *,
+        display: str = "auto",
     ) -> None:
-        super().__init__(filemanager, visualizer_config, viewer_title, persistent, fiji_port, replace_layers)
+        super().__init__(
+            filemanager, visualizer_config, viewer_title, persistent, fiji_port, replace_layers, display
+        )
         self.fiji_port = fiji_port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -61,6 +62,9 @@ MAX_MACRO_SECONDS = 86_400.0
 
 MACRO_MARGIN = 10.0
 """Seconds a viewer gets beyond a macro's own time to abort it and to say so."""
+
+REJOIN_TIMEOUT = 2.0
+"""Seconds a viewer that is ready gets to take this process's sender; it takes some milliseconds."""
 
 _POLL = 0.05
 
@@ -373,6 +377,7 @@ class ViewerHandle:
                     if not pong.ready or pong.app_idle_ms < HUNG_AFTER * 1000:
                         moved = heard
                     if pong.ready and moved == heard:
+                        self._rejoin()
                         return pong
                 if self._process is not None and not self._process.is_alive():
                     raise start_error(self, "ended before its window was up")
@@ -387,6 +392,16 @@ class ViewerHandle:
                         raise unreachable_error(self, timeout)
                     raise start_error(self, f"was not ready within {timeout:g} s", waiting=True)
                 time.sleep(max(0.0, min(_POLL - (time.monotonic() - now), left)))
+
+    def _rejoin(self) -> None:
+        """Have this process's sender, which may have lost an earlier viewer there, taken by the one that is ready."""
+        if (
+            "polystore.streaming.sender" not in sys.modules
+        ):  # nothing was sent, and NumPy need not be imported
+            return
+        sender = self._existing_sender()
+        if sender is not None and sender.stream.error is None and not sender.wait_attached(REJOIN_TIMEOUT):
+            logger.warning("%s is ready, and has not taken this process's images yet", self.endpoint)
 
     def is_starting(self) -> bool:
         """Return whether its process was started and does not listen yet."""

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from openhcs_viewers._start import HEADLESS, STARTING, ServeOptions, launch_lock, new_log
 from openhcs_viewers.display import check_display
-from openhcs_viewers.errors import LaunchError, PortTakenError, ViewerNotFoundError
+from openhcs_viewers.errors import (
+    DisplayError,
+    LaunchError,
+    PortTakenError,
+    ViewerNotFoundError,
+    ViewerStartError,
+)
 from openhcs_viewers.handle import HUNG_AFTER, START_TIMEOUT, ViewerHandle
 from openhcs_viewers.registry import default_port, viewer_names, viewer_plugin
 from openhcs_viewers.system import needs_display
@@ -25,6 +31,15 @@ if TYPE_CHECKING:
     from zmqruntime.messages import Pong
 
 logger = logging.getLogger(__name__)
+
+DISPLAY_VARIABLE = "OPENHCS_DISPLAY"
+"""Environment variable that says what ``display="auto"`` means here: ``virtual``, ``headless``, ``:1``."""
+
+HEADLESS_KINDS = ("fiji",)
+"""Viewers that can do without any window."""
+
+ENDING = 0.5
+"""Seconds a viewer that was found gets to answer before it is looked at whether it has just ended."""
 
 PORTS_TRIED = 200
 """Pairs of ports that are looked at, from the default one upwards, when none is given."""
@@ -72,8 +87,9 @@ def launch(
     timeout : float
         Seconds to wait for its window.
     display : str
-        ``"auto"``: this desktop. ``"virtual"``: a display in memory, for machines without one. ``"headless"``: no
-        window at all, for kinds that can do without (fiji). Else the name of an X display, such as ``":1"``.
+        ``"auto"``: what the environment variable ``OPENHCS_DISPLAY`` says, else this desktop. ``"virtual"``: a
+        display in memory, for machines without one. ``"headless"``: no window at all, for kinds that can do
+        without (fiji). Else the name of an X display, such as ``":1"``.
     reuse : bool
         False: start a new viewer in any case.
     listen : str, optional
@@ -110,9 +126,14 @@ def launch(
         return _connect(kind, host, port, transport, key, wait, timeout)
     if transport is None and listen is not None:
         transport = "tcp"
-    with launch_lock():
-        found = _find(kind, port, transport, listen or host, reuse)
-        if isinstance(found, Endpoint):
+    if display == "auto":
+        display = os.environ.get(DISPLAY_VARIABLE) or "auto"
+
+    def find_or_start() -> ViewerHandle:
+        with launch_lock():
+            found = _find(kind, port, transport, listen or host, reuse)
+            if isinstance(found, ViewerHandle):
+                return found
             serve = ServeOptions(
                 kind=kind,
                 target=target,
@@ -124,14 +145,34 @@ def launch(
                 budget=budget,
                 options=dict(options or {}),
             )
-            handle = _spawn(serve, detached)
-        else:
-            handle = found
+            return _spawn(serve, detached)
+
+    handle = find_or_start()
+    if not handle.started and _is_ending(handle):
+        handle = find_or_start()
     if wait:
-        handle.wait_ready(timeout)
+        try:
+            handle.wait_ready(timeout)
+        except ViewerStartError:
+            if handle.started or handle.is_alive():
+                raise
+            # Found as it ended, by itself or by somebody's hand: the next one is ours.
+            handle = find_or_start()
+            handle.wait_ready(timeout)
     elif handle.started or handle.is_starting():
         handle.queue_while_starting()
     return handle
+
+
+def _is_ending(handle: ViewerHandle) -> bool:
+    """Return whether a viewer that was found has been killed, and is gone by now: that takes some milliseconds."""
+    if handle.pid is None or handle.is_starting():
+        return False
+    try:
+        handle.ping(ENDING)
+    except PeerError:
+        return not handle.is_alive()
+    return False
 
 
 def list_viewers(kind: str | None = None) -> list[ViewerHandle]:
@@ -199,6 +240,9 @@ def _find(
             holder = f"a {own.kind} of yours (pid {own.pid}, {own.title!r})"
         elif any(_overlaps(info, endpoint) for info in running):
             holder = "a viewer of yours that has its control channel there"
+        elif other := next((info for info in running if info.data_port == candidate), None):
+            # Two of one number could not be told apart where a port is all that is given.
+            holder = f"a {other.kind} of yours that listens there by {other.transport} (pid {other.pid})"
         elif is_free(endpoint):
             return endpoint
         else:
@@ -236,7 +280,7 @@ def _overlaps(info: ConnectionInfo, endpoint: Endpoint) -> bool:
 def _next_free(endpoint: Endpoint, running: list[ConnectionInfo]) -> str:
     for port in range(endpoint.data_port + 1, endpoint.data_port + PORTS_TRIED):
         other = Endpoint(endpoint.host, port, transport=endpoint.transport)
-        if is_free(other) and not any(_overlaps(info, other) for info in running):
+        if is_free(other) and not any(_overlaps(info, other) or info.data_port == port for info in running):
             return f"{port} and {port + CONTROL_OFFSET}"
     return "far away"
 
@@ -262,7 +306,14 @@ def _spawn(options: ServeOptions, detached: bool) -> ViewerHandle:
     if options.display not in ("auto", "virtual", HEADLESS):
         environment = {"DISPLAY": options.display, "WAYLAND_DISPLAY": None}
     if needs_display(options.kind) and options.display not in ("virtual", HEADLESS):
-        check_display({**os.environ, **{name: value or "" for name, value in environment.items()}})
+        try:
+            check_display({**os.environ, **{name: value or "" for name, value in environment.items()}})
+        except DisplayError as error:
+            if options.kind not in HEADLESS_KINDS:
+                raise
+            raise DisplayError(
+                f"{error}; {options.kind} also runs without any: display='headless'"
+            ) from error
     public = b""
     if options.key:
         from zmqruntime.security import KeyPair

@@ -36,6 +36,8 @@ class NapariStreamVisualizer(StreamVisualizer):
         taken the next free pair is used, see `port`.
     replace_layers : bool
         True: a later run takes over the layers of the one before; False: it gets layers of its own.
+    display : str
+        Of a viewer that is opened, see `openhcs_viewers.launch`: ``"virtual"`` needs no desktop.
 
     Attributes
     ----------
@@ -54,8 +56,10 @@ class NapariStreamVisualizer(StreamVisualizer):
         persistent: bool = True,
         napari_port: int | None = None,
         replace_layers: bool = False,
+        *,
+        display: str = "auto",
     ) -> None:
         super().__init__(
-            filemanager, visualizer_config, viewer_title, persistent, napari_port, replace_layers
+            filemanager, visualizer_config, viewer_title, persistent, napari_port, replace_layers, display
         )
         self.napari_port = napari_port

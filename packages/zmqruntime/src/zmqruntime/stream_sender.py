@@ -189,12 +189,13 @@ class StreamSender(Generic[T]):
         end = time.monotonic() + timeout
         while True:
             with self._lock:
+                if not self._closed:
+                    self._attachment.upkeep()  # first: one that took this sender may have died since
                 if self._closed or self._attachment.state == "attached":
                     return not self._closed
                 left = end - time.monotonic()
                 if left <= 0:
                     return False
-                self._attachment.upkeep()
                 self._attachment.wait(_slice_ms(left))
                 self._drain()
 
