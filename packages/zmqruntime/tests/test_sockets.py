@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from zmqruntime.sockets import (
     context,
     ipc_path_is_live,
     make_socket,
+    remove_socket_file,
 )
 
 
@@ -246,3 +249,33 @@ def test_with_a_key_it_may() -> None:
         assert server.poll(5000)
         assert server.recv_multipart()[1] == b"sealed"
         assert not server.poll(300)
+
+
+def test_a_process_that_ends_at_once_leaves_no_socket_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Viewers end with ``os._exit``, which takes ZeroMQ's own threads with it."""
+    place = tempfile.mkdtemp(prefix="zs-")
+    monkeypatch.setenv("ZMQRUNTIME_DIR", place)
+    endpoint = free_endpoint(transport="ipc")
+    code = (
+        "import os, sys; from zmqruntime.config import Endpoint; from zmqruntime.testing import EchoServer\n"
+        f"server = EchoServer(Endpoint('localhost', {endpoint.data_port}, transport='ipc'))\n"
+        "server.start(); server.stop(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    assert endpoint.data_url.startswith(f"ipc://{place}")
+    assert list(Path(place).rglob("*.sock")) == []
+    shutil.rmtree(place)
+
+
+def test_only_a_dead_socket_file_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    url = f"ipc://{path}"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        remove_socket_file(url)
+        assert path.exists()
+    remove_socket_file(url)
+    assert not path.exists()
+    remove_socket_file(url)
+    remove_socket_file("tcp://localhost:1")

@@ -54,6 +54,7 @@ def test_commands() -> None:
         with pytest.raises(RemoteError, match="as asked") as caught:
             client.command("fail")
         assert (caught.value.code, caught.value.remedy) == ("asked-to-fail", "do not ask")
+        assert str(caught.value) == "this fails, as asked (do not ask)"
         with pytest.raises(RemoteError, match="nobody expected"):
             client.command("bug")
         client.ping()

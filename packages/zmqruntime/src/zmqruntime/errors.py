@@ -126,6 +126,7 @@ class RemoteError(PeerError):
     def __init__(self, code: str, message: str, remedy: str = "") -> None:
         super().__init__(f"{message} ({remedy})" if remedy else message)
         self.code = code
+        self.message = message
         self.remedy = remedy
 
 

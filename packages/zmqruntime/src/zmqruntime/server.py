@@ -41,7 +41,7 @@ from zmqruntime.messages import (
     encode_control,
 )
 from zmqruntime.security import KeyPair
-from zmqruntime.sockets import NO_CURVE, Curve, bind, make_socket
+from zmqruntime.sockets import NO_CURVE, Curve, bind, make_socket, remove_socket_file
 from zmqruntime.stream import StreamHandler
 from zmqruntime.stream_receiver import DEFAULT_WINDOW_BYTES, DEFAULT_WINDOW_ITEMS, Peer, StreamReceiver
 
@@ -311,6 +311,8 @@ class ZMQServer(StreamHandler):
             self._send_replies(control)
             data.close(200)
             control.close(200)
+            for url in (self.endpoint.data_url, self.endpoint.control_url):
+                remove_socket_file(url)
             self._wake_read.close()
             if self._wake_write is not None:
                 self._wake_write.close()
@@ -452,5 +454,5 @@ class ZMQServer(StreamHandler):
 
 def _error(error: BaseException) -> Error:
     if isinstance(error, RemoteError):
-        return Error(error.code, str(error), error.remedy)
+        return Error(error.code, error.message, error.remedy)
     return Error(type(error).__name__, str(error) or type(error).__name__)

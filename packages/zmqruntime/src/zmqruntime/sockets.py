@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket as stdlib_socket
 import stat
@@ -25,6 +26,8 @@ from zmqruntime.security import require_key_for
 
 if TYPE_CHECKING:
     from zmqruntime.security import KeyPair
+
+logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 2 * 1024**3
 """A larger frame closes the connection before anything is allocated for it."""
@@ -190,6 +193,25 @@ def _bind(sock: zmq.Socket[bytes], url: str) -> None:
         raise EndpointUnusableError(
             f"cannot listen on {url}: {error}; set ZMQRUNTIME_DIR to a folder of yours"
         ) from error
+
+
+def remove_socket_file(url: str) -> None:
+    """Remove the file of an ipc `url` whose socket was closed; one that somebody listens on is left alone.
+
+    ZeroMQ does it a moment later, and not at all in a process that ends before.
+    """
+    if not url.startswith("ipc://"):
+        return
+    path = url.removeprefix("ipc://")
+    end = time.monotonic() + BIND_PATIENCE
+    while ipc_path_is_live(path) and time.monotonic() < end:
+        time.sleep(0.005)
+    try:
+        with _binding_alone(path):
+            if not ipc_path_is_live(path):
+                Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        logger.info("%s cannot be removed: %s", path, error.strerror)
 
 
 def connect(sock: zmq.Socket[bytes], url: str, curve: Curve = NO_CURVE) -> None:
