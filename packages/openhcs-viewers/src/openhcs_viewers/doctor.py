@@ -118,6 +118,11 @@ def _is_installed(kind: str) -> bool:
     return kind not in EXTRAS or any(_findings.version_of(name) for name in EXTRAS[kind])
 
 
+def installed_viewers() -> tuple[str, ...]:
+    """Return the names of the viewers whose extra is installed."""
+    return tuple(kind for kind in viewer_names() if _is_installed(kind))
+
+
 def _left_out(kind: str) -> Finding:
     text = "not installed: its extra was not asked for"
     return Finding(f"viewer {kind}", kind, WARN, text, f"pip install 'openhcs-viewers[{kind}]'")

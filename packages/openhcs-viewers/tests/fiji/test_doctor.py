@@ -13,6 +13,7 @@ from openhcs_viewers._cli import main
 from openhcs_viewers._findings import Finding
 from openhcs_viewers.doctor import EXTRAS, VIEWER_LOOKS, examine
 from openhcs_viewers.fiji import _routes
+from openhcs_viewers.fiji.doctor import fetch_what_opening_would
 
 
 def looked(**options: str) -> dict[str, Finding]:
@@ -97,6 +98,35 @@ def test_install_without_a_network_fails_with_the_reason(
     said = capsys.readouterr().err
     assert "fetching net.imagej:ij:1.54p from Maven Central into" in said
     assert "cannot be had from Maven Central" in said
+
+
+@pytest.mark.usefixtures("nothing_fetched")
+def test_what_opening_would_fetch_is_fetched_before_anything_is_judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    said: list[str] = []
+    fetch_what_opening_would({}, said.append)
+    assert "fetching net.imagej:ij:1.54p from Maven Central into" in said[0]
+    assert "cannot be had from Maven Central" in said[-1]
+
+
+def test_what_is_there_is_not_fetched(ij_jar: Path) -> None:
+    said: list[str] = []
+    fetch_what_opening_would({}, said.append)
+    fetch_what_opening_would({"fiji_dir": "/nowhere"}, said.append)
+    assert said == []
+
+
+def test_a_demo_says_at_once_that_fiji_is_not_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["demo", "--viewer", "fiji", "--headless", "--out", str(tmp_path), "--fiji-dir", "/nowhere"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.count("/nowhere") >= 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_fiji_needs_of_the_system() -> None:

@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from openhcs_viewers.doctor import examine
+    from openhcs_viewers.doctor import examine, installed_viewers
     from openhcs_viewers.registry import viewer_names
 
     fiji = fiji_options(options)
@@ -34,6 +34,10 @@ def _doctor(options: argparse.Namespace) -> int:
         from openhcs_viewers.fiji.doctor import install
 
         install(fiji, lambda line: print(line, file=sys.stderr, flush=True))
+    elif options.deep and "fiji" in (options.kinds or installed_viewers()):
+        from openhcs_viewers.fiji.doctor import fetch_what_opening_would
+
+        fetch_what_opening_would(fiji, lambda line: print(line, file=sys.stderr, flush=True))
     report = examine(options.kinds, deep=options.deep, options={"fiji": fiji})
     say(options, report.as_json(), str(report))
     return OK if report.healthy else FAILED

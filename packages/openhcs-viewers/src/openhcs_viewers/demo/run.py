@@ -163,6 +163,10 @@ def run_demo(
     """
     begin = time.perf_counter()
     out = out.resolve()
+    if "fiji" in policies:
+        from openhcs_viewers.fiji.doctor import check
+
+        check(launch_options.get("fiji", {}))  # before anything is drawn
     virtual = headless or not _has_display(console)
     if plate is not None:
         console.print(

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from openhcs_viewers._findings import FAIL, OK, WARN, Finding, distributions
-from openhcs_viewers.errors import JavaError
+from openhcs_viewers.errors import ImageJError, JavaError
 from openhcs_viewers.fiji import _maven
 from openhcs_viewers.fiji._java_home import find_java
 from openhcs_viewers.fiji._routes import explain
 from openhcs_viewers.fiji._settings import EngineSettings
 from polystore.errors import SettingsError
 
-__all__ = ["FIJI_PACKAGES", "install", "look"]
+__all__ = ["FIJI_PACKAGES", "check", "fetch_what_opening_would", "install", "look"]
 
 FIJI_PACKAGES = ("pyimagej", "scyjava", "jgo", "jpype1", "roifile")
 """Distributions of the extra: the stack that starts ImageJ, from the top, and what reads its regions."""
@@ -56,6 +56,30 @@ def install(options: Mapping[str, str], say: Callable[[str], object]) -> tuple[P
         say(f"{coordinates} is there: {', '.join(map(str, found))}")
         return found
     return _maven.fetch(coordinates, say)
+
+
+def fetch_what_opening_would(options: Mapping[str, str], say: Callable[[str], object]) -> None:
+    """Fetch the ImageJ 1 that opening a viewer would fetch, if it would; what goes wrong is said, and no more."""
+    try:
+        ways = list(explain(EngineSettings.of(options).wanted()))
+        if not any(is_taken or name == "settings" for name, is_taken, _ in ways):
+            install(options, say)
+    except (ImageJError, SettingsError) as error:
+        say(str(error))
+
+
+def check(options: Mapping[str, str]) -> None:
+    """Raise what a viewer would after some seconds: there is no Java, or no Fiji where a setting says.
+
+    Raises
+    ------
+    JavaError, ImageJError, polystore.errors.SettingsError
+        See `openhcs_viewers.fiji.engine.start_engine`.
+    """
+    find_java(windows=True)
+    for name, _, text in explain(EngineSettings.of(options).wanted()):
+        if name == "settings":
+            raise ImageJError(text)
 
 
 def _java(topic: str) -> Finding:
