@@ -224,7 +224,17 @@ def test_regions_are_listed_and_written(
         assert found.properties["name"] == "cell 1"
     assert found.place == ImageKey(well="A01", z=2)
     assert main(["rois", "--out", str(tmp_path / "drawn.odd")]) == 1
-    assert "odd" in capsys.readouterr().err
+    assert "its ending is one of .zip, .geojson, .rois.json" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "openhcs_viewers._cli", "list"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == 128 + signal.SIGPIPE
 
 
 def test_a_viewer_without_macros_says_so(

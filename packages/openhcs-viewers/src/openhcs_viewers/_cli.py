@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -70,6 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()  # here, where it is known what to do when nobody reads it any more
+    except BrokenPipeError:
+        # As programs that know nothing of SIGPIPE do: Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + getattr(signal, "SIGPIPE", 13)
     except (ViewerError, PolystoreError, ZMQRuntimeError) as error:
         if options.json:
             print(json.dumps({"error": type(error).__name__, "message": str(error)}))

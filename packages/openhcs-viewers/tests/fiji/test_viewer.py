@@ -884,6 +884,12 @@ def test_saving_says_what_it_needs(rig: Any, tmp_path: Path) -> None:
         save({"path": str(tmp_path / "one.tif")})
     with pytest.raises(ViewerError, match="Step_01_blur_Well_A01, Step_01_blur_Well_B02"):
         save({"path": str(tmp_path / "one.tif"), "layer": "other"})
+    one = {"layer": "Step_01_blur_Well_A01"}
+    with pytest.raises(ViewerError, match=r"a.png is no TIFF file: give one that ends in .tif, or a folder"):
+        save({"path": str(tmp_path / "a.png"), **one})
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ViewerError, match=r"cannot be saved as /proc/x.tif: No such file or directory"):
+        save({"path": "/proc/x.tif", **one})
     (tmp_path / "file").write_text("")
     with pytest.raises(ViewerError, match="cannot be saved"):
         save({"path": str(tmp_path / "file" / "one.tif"), "layer": "Step_01_blur_Well_A01"})

@@ -6,10 +6,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from openhcs_viewers._commands._common import OK, command, describe, say, selects, table
+from openhcs_viewers.errors import ViewerFilesError
 
 if TYPE_CHECKING:
     from openhcs_viewers._cli import Commands
     from openhcs_viewers.drawn import DrawnRoi
+
+FORMATS = (".zip", ".geojson", ".rois.json")
+"""Endings of files that hold regions."""
 
 
 def add(commands: Commands) -> None:
@@ -29,6 +33,8 @@ def add(commands: Commands) -> None:
 def _rois(options: argparse.Namespace) -> int:
     from openhcs_viewers.launcher import find_viewer
 
+    if options.out is not None and not options.out.lower().endswith(FORMATS):
+        raise ViewerFilesError(f"{options.out} names no format: its ending is one of {', '.join(FORMATS)}")
     handle = find_viewer(options.port, options.kind)
     found = handle.rois("all" if options.all else "user")
     if options.out is not None:

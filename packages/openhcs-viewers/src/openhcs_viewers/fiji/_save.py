@@ -16,6 +16,23 @@ __all__ = ["save"]
 
 SUFFIXES = (".tif", ".tiff")
 
+OTHER_FILES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".bmp",
+    ".avi",
+    ".mp4",
+    ".zip",
+    ".npy",
+    ".csv",
+    ".txt",
+    ".pdf",
+    ".h5",
+)
+"""Endings that no folder has: somebody means a file, of a kind that is not written."""
+
 
 def save(windows: Sequence[HyperstackWindow], params: Mapping[str, Any]) -> list[str]:
     """Write hyperstacks to a folder, one file each, or one of them to a file; returns the paths.
@@ -45,6 +62,8 @@ def save(windows: Sequence[HyperstackWindow], params: Mapping[str, Any]) -> list
     if not chosen:
         raise ViewerError(f"there is no hyperstack {layer!r} to save (there are: {names})")
     target = Path(path)
+    if target.suffix.lower() in OTHER_FILES:
+        raise ViewerError(f"{target.name} is no TIFF file: give one that ends in .tif, or a folder")
     if target.suffix.lower() in SUFFIXES:
         if len(chosen) > 1:
             raise ViewerError(
@@ -67,6 +86,7 @@ def _write(window: HyperstackWindow, file: Path) -> None:
     java("ij.IJ").redirectErrorMessages(True)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()  # ImageJ does not say why it cannot write
         several = int(image.getStackSize()) > 1
         done = saver.saveAsTiffStack(str(part)) if several else saver.saveAsTiff(str(part))
         if not done:
