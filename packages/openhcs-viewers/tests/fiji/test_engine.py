@@ -14,6 +14,7 @@ from openhcs_viewers.errors import ImageJError, JavaError
 from openhcs_viewers.fiji._boot import java_options
 from openhcs_viewers.fiji._java import java
 from openhcs_viewers.fiji._java_home import find_java
+from openhcs_viewers.fiji._maven import repository
 from openhcs_viewers.fiji.engine import Engine, EngineSettings, start_engine
 from openhcs_viewers.store import default_budget
 
@@ -214,3 +215,29 @@ def test_the_heap_has_room_for_the_planes() -> None:
     assert heap(heap=64 << 20) == 64 + 512
     assert heap(heap=64 << 20, least=4 << 30) == 4096
     assert heap() >= default_budget() >> 20
+
+
+def test_preferences_of_a_virtual_display_are_not_the_users(process: Run, tmp_path: Path) -> None:
+    mine = tmp_path / ".imagej" / "IJ_Prefs.txt"
+    mine.parent.mkdir()
+    mine.write_text("ij.x=17\n.of.mine=what I set\n")
+    found = process(
+        """
+        from openhcs_viewers.abc import ViewerSettings
+        from openhcs_viewers.fiji.viewer import FijiViewer
+        display = VirtualDisplay()
+        display.use()
+        viewer = FijiViewer.create(ViewerSettings(2**27, "virtual", {}))
+        viewer.open("test")
+        print(java("ij.Prefs").get("of.mine", "lost"))
+        java("ij.Prefs").set("of.mine", "other")
+        viewer.close()
+        """,
+        JAVA_TOOL_OPTIONS=f"-Duser.home={tmp_path}",
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        M2_REPO=str(repository()),
+    )
+    assert "what I set" in found.stdout, found.stderr
+    assert mine.read_text() == "ij.x=17\n.of.mine=what I set\n"
+    (apart,) = (tmp_path / "cache").rglob("IJ_Prefs.txt")
+    assert ".of.mine=other" in apart.read_text()

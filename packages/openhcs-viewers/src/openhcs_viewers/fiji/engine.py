@@ -22,6 +22,7 @@ from openhcs_viewers.errors import DisplayError, ImageJError, ViewerClosedError
 from openhcs_viewers.fiji._boot import boot, check_display_for_java
 from openhcs_viewers.fiji._java import java, on_edt
 from openhcs_viewers.fiji._java_home import Java, find_java
+from openhcs_viewers.fiji._maven import cache_folder
 from openhcs_viewers.fiji._routes import Route, choose
 from openhcs_viewers.fiji._settings import EngineSettings
 
@@ -84,6 +85,18 @@ class Engine:
         if title:
             on_edt(lambda: frame.setTitle(title))
         self._shown = True
+
+    def keep_preferences_apart(self) -> None:
+        """Have preferences that were read from the user's written elsewhere: this is not his screen.
+
+        Else the places of windows on a virtual display are where his next ImageJ opens them. After `show_window`,
+        which reads them.
+        """
+        folder = cache_folder() / "preferences-without-screen"
+        folder.mkdir(parents=True, exist_ok=True)
+        field = java("ij.Prefs").class_.getDeclaredField("prefsDir")  # nothing public sets it
+        field.setAccessible(True)
+        field.set(None, str(folder))
 
     def has_quit(self) -> bool:
         """Return whether the user chose File > Quit; a few microseconds, any thread."""

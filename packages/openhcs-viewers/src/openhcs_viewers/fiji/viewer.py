@@ -75,6 +75,7 @@ class FijiViewer(Viewer):
         super().__init__(scene)
         self._engine = engine
         self._own = own
+        self._on_a_screen = True
         self._windows: dict[str, HyperstackWindow] = {}
         self._regions = Regions(scene, headless=engine.headless)
         self._macros = Macros(
@@ -94,7 +95,9 @@ class FijiViewer(Viewer):
         headless = settings.display == "headless"
         engine = start_engine(EngineSettings.of(settings.options, headless=headless, heap=settings.budget))
         scene = Scene(HeapStore(settings.budget), HyperstackProjection(), every_roi=True)
-        return cls(scene, engine, own=True)
+        viewer = cls(scene, engine, own=True)
+        viewer._on_a_screen = settings.display not in ("virtual", "headless")
+        return viewer
 
     # -- the window
 
@@ -104,6 +107,8 @@ class FijiViewer(Viewer):
         if self._own and not self._engine.headless:
             check_display()
             self._engine.show_window(title)
+        if not self._on_a_screen:
+            self._engine.keep_preferences_apart()
         on_edt(lambda: _warm_up(self._engine.headless))
         self._listener = jpype.JProxy(
             "ij.ImageListener",
