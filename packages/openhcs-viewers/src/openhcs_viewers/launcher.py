@@ -319,6 +319,10 @@ def _spawn(options: ServeOptions, detached: bool) -> ViewerHandle:
         from zmqruntime.security import KeyPair
 
         public = KeyPair.load(options.key).public
+    if options.kind == "fiji":
+        from openhcs_viewers.fiji._before import announce
+
+        announce(options.options)
     # -P: a file called napari.py in the working directory must not be taken for napari.
     argv = [sys.executable, "-P", "-m", "openhcs_viewers._serve", options.encode()]
     process = ServerProcess.spawn(argv, detached=detached, env=environment, log=options.log)

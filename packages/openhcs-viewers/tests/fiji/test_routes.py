@@ -13,10 +13,11 @@ import pytest
 from openhcs_viewers._cli import main
 from openhcs_viewers.errors import ImageJError, ViewerStartError
 from openhcs_viewers.fiji import _maven, _routes
+from openhcs_viewers.fiji._before import announce
 from openhcs_viewers.fiji._routes import Wanted, choose, explain
 from openhcs_viewers.fiji.engine import EngineSettings
 from openhcs_viewers.fiji_engine_config import PINNED_IJ
-from openhcs_viewers.launcher import launch
+from openhcs_viewers.launcher import launch, list_viewers
 from polystore.config import SettingsError
 
 Run = Callable[..., CompletedProcess[str]]
@@ -69,8 +70,18 @@ def fiji(tmp_path: Path) -> Path:
 # --- starting them ------------------------------------------------------------------------------------------
 
 
+TO_LOOK_UP = "import scyjava; scyjava.config.endpoints.append('org.nowhere:nothing:1.0')\n"
+"""What an import may have left: there is no network, and no such thing."""
+
+
+def test_nothing_is_looked_up_for_a_jar(process: Run) -> None:
+    done = process(TO_LOOK_UP + "print(start(headless=True).route)\n")
+    assert (done.returncode, done.stdout) == (0, "maven\n"), done.stderr
+    assert "Fetching" not in done.stderr  # scyjava says so of the Java that is here
+
+
 def test_a_fiji_folder_starts_offline_with_its_gateway(stand_in: Any, process: Run, tmp_path: Path) -> None:
-    program = f"engine = start(fiji_dir={str(stand_in.fiji)!r})\n"
+    program = TO_LOOK_UP + f"engine = start(fiji_dir={str(stand_in.fiji)!r})\n"
     # Plugins and macros of the folder are ImageJ's.
     plugins = f"assert java('ij.Menus').getPlugInsPath() == {str(stand_in.fiji / 'plugins') + '/'!r}\n"
     done = process(program + GATEWAY_USED + plugins, XDG_CACHE_HOME=str(tmp_path))
@@ -146,6 +157,43 @@ def test_a_launch_says_that_the_folder_is_wrong(own_folders: Path) -> None:
         launch("fiji", display="headless", options={"fiji_dir": "/nowhere/Fiji.app"}, detached=False)
     assert caught.value.reason == "ImageJError"
     assert isinstance(caught.value.__cause__, ImageJError)
+
+
+@pytest.mark.usefixtures("empty_cache", "own_folders")
+def test_who_launches_is_told_that_something_is_fetched(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ViewerStartError) as caught:
+        launch("fiji", display="headless", options={"ij": "net.imagej:ij:1.54f"})
+    assert "1.54f cannot be had from Maven Central" in str(caught.value)
+    (record,) = caplog.records
+    assert "the fiji viewer fetches net.imagej:ij:1.54f from Maven Central" in record.getMessage()
+
+
+def test_nothing_is_said_where_nothing_is_fetched(
+    empty_cache: Path, fiji: Path, ij_jar: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for options in (
+        {"fiji_dir": str(fiji)},
+        {"jar": str(ij_jar)},
+        {"endpoint": "sc.fiji:fiji"},
+        {"heap": "x"},
+    ):
+        announce(options)
+    kept = empty_cache / "openhcs" / "java" / "m2" / "net" / "imagej" / "ij" / "1.54p" / "ij-1.54p.jar"
+    kept.parent.mkdir(parents=True)
+    kept.symlink_to(ij_jar)
+    announce({})
+    assert caplog.records == []
+    kept.unlink()
+    announce({})
+    assert len(caplog.records) == 1
+
+
+def test_a_folder_for_a_viewer_that_starts_no_imagej_is_refused(
+    own_folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["launch", "napari", "--fiji-dir", "/opt/Fiji.app"]) == 1
+    assert "napari starts none" in capsys.readouterr().err
+    assert list_viewers() == []
 
 
 def test_the_command_line_names_the_folder(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openhcs_viewers._commands._common import OK, add_fiji_dir, command, describe, fiji_options, say
+from openhcs_viewers.errors import LaunchError
 
 if TYPE_CHECKING:
     from openhcs_viewers._cli import Commands
@@ -48,6 +49,11 @@ def add(commands: Commands) -> None:
 def _launch(options: argparse.Namespace) -> int:
     from openhcs_viewers.launcher import launch
 
+    if options.fiji_dir is not None and options.kind != "fiji":
+        raise LaunchError(
+            f"--fiji-dir says which ImageJ a fiji viewer starts, and {options.kind} starts none: leave it out, or "
+            "run 'openhcs-viewers launch fiji --fiji-dir DIR'"
+        )
     handle = launch(
         options.kind,
         port=options.port,

@@ -49,6 +49,8 @@ def boot(route: Route, machine: Java, settings: EngineSettings) -> Any:
     # (pytest's, at its end) would take Java's away: the next null pointer in Java would then end the process.
     faulthandler.disable()
     os.environ["JAVA_HOME"] = str(machine.home)
+    # It says "Fetching zulu-jre:11..." before it takes the Java of JAVA_HOME, which is there: nothing is fetched.
+    logging.getLogger("scyjava._jdk_fetch").setLevel(logging.WARNING)
     options = [*java_options(settings), *(["-Djava.awt.headless=true"] if settings.headless else [])]
     scyjava.config.add_options(options)
     gateway = None
