@@ -114,16 +114,17 @@ def test_nothing_of_the_folder_somebody_is_in_is_run_or_taken(process: Run, tmp_
     assert not (here / "ran.txt").exists()
 
 
-def test_preferences_are_written_when_it_closes(process: Run, tmp_path: Path) -> None:
+def test_windows_are_closed_and_preferences_written_when_it_closes(process: Run, tmp_path: Path) -> None:
     program = """
         engine = start(**OPTIONS)
         engine.show_window()
         java("ij.Prefs").set("openhcs.test", "kept")
         engine.close()
+        print([str(one) for one in java("java.awt.Window").getWindows() if one.isDisplayable()])
     """
     for options, written in (({"headless": True}, False), ({}, True)):
         done = process(program.replace("OPTIONS", repr(options)), JAVA_TOOL_OPTIONS=f"-Duser.home={tmp_path}")
-        assert done.returncode == 0, done.stderr
+        assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
         # A headless ImageJ never read them: it would write its defaults over the user's.
         assert (tmp_path / ".imagej" / "IJ_Prefs.txt").exists() is written
 
