@@ -26,7 +26,7 @@ from openhcs_viewers.fiji._maven import cache_folder
 from openhcs_viewers.fiji._routes import Route, choose
 from openhcs_viewers.fiji._settings import EngineSettings
 
-__all__ = ["Engine", "EngineSettings", "engine", "start_engine"]
+__all__ = ["Engine", "EngineSettings", "start_engine"]
 
 logger = logging.getLogger(__name__)
 
@@ -138,19 +138,6 @@ class Engine:
 
 _engine: Engine | None = None
 _starting = threading.Lock()
-
-
-def engine() -> Engine:
-    """Return the engine of this process.
-
-    Raises
-    ------
-    ImageJError
-        It was not started.
-    """
-    if _engine is None:
-        raise ImageJError("ImageJ was not started in this process: call start_engine first")
-    return _engine
 
 
 def start_engine(settings: EngineSettings) -> Engine:
