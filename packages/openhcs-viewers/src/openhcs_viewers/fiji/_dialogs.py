@@ -2,7 +2,7 @@
 
 Java says which thread shows a dialog: events of the window hierarchy are delivered on that thread, not on the event
 thread. What the event thread shows counts as the macro's only while the macro's thread waits for that thread
-(``JFileChooser``).
+with a choice of files (``JFileChooser``).
 
 A dialog that is closed before the thread that shows it waits for its end leaves that thread waiting for ever. So it is
 closed only once that thread waits.
@@ -71,7 +71,7 @@ class MacroDialogs:
         window = event.getSource()
         if not isinstance(window, java("java.awt.Dialog")) or window in self._shown:
             return
-        if own or self._waits_in("java.awt.EventQueue"):
+        if own or (self._waits_in("java.awt.EventQueue") and self._waits_in("ij.io.")):
             self._shown.append(window)
 
     def tend(self) -> None:

@@ -286,6 +286,7 @@ class _Run(threading.Thread):
         if not self._headless:
             yield
             return
+        _menus_missed()
         interpreter, images = java("ij.macro.Interpreter"), list(self._images())
         interpreter.batchMode = True
         for image in images:
@@ -317,6 +318,15 @@ def _forget(interpreter: Any) -> None:
     macros = java("ij.macro.Interpreter")
     if macros.getInstance() is not None and macros.getInstance() == interpreter:
         _private("setInstance", macros.class_).invoke(None, jpype.JObject(None, macros))
+
+
+@cache
+def _menus_missed() -> None:
+    """Have ImageJ try once to make its menus: it does at the first command, which then fails for that reason alone."""
+    try:
+        java("ij.IJ").run("")
+    except jpype.JException as error:
+        logger.info("ImageJ has no menus here: %s", error)
 
 
 @cache
