@@ -600,3 +600,8 @@ def test_the_environment_says_what_display_is_meant(monkeypatch: pytest.MonkeyPa
 def test_a_visualizer_takes_a_display(visualizer: Any) -> None:
     with pytest.raises(DisplayError, match="DISPLAY=':4711' cannot be opened"):
         visualizer(FileManager(), display=":4711").start_viewer()
+
+
+def test_a_budget_no_machine_has_is_named() -> None:
+    with pytest.raises(ViewerStartError, match=r"give a smaller budget \(--budget, in megabytes"):
+        launch("fiji", display="headless", budget=10**17)

@@ -11,6 +11,12 @@ from openhcs_viewers.errors import ViewerHungError, ViewerStartError, ViewerUnre
 if TYPE_CHECKING:
     from openhcs_viewers.handle import ViewerHandle
 
+_LAST_WORDS = {
+    "Could not reserve enough space": "there is not as much memory as it was to take; give a smaller budget "
+    "(--budget, in megabytes; budget=, in bytes)",
+}
+"""What it means when a log ends with a line of somebody else's, for programs that end the process themselves."""
+
 
 def stop_command(port: int) -> str:
     """Return the command that ends the viewer on `port` whatever it does."""
@@ -40,6 +46,9 @@ def start_error(handle: ViewerHandle, what: str, *, waiting: bool = False) -> Vi
         cause = kind(report.message) if isinstance(kind, type) and issubclass(kind, Exception) else None
     elif waiting:
         text += f"; wait longer (timeout=), or end it: {stop_command(handle.port)}"
+    if handle.log is not None and report is None:
+        said = log_tail(handle.log)
+        text += "".join(f": {what}" for sign, what in _LAST_WORDS.items() if sign in said)
     if handle.log is not None:
         text += f"; its log is {handle.log}"
         tail = log_tail(handle.log) if report is None else ""
