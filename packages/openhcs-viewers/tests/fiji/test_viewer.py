@@ -175,6 +175,18 @@ def test_a_plane_that_comes_while_the_slider_moves_is_shown(rig: Any) -> None:
     assert rig.colour() == (255, 255, 255)
 
 
+@pytest.mark.parametrize("slices", [1, 2], ids=["another window", "in place"])
+def test_after_a_takeover_one_looks_at_the_values_of_the_later_run(rig: Any, slices: int) -> None:
+    for run, first in (("one", 5), ("two", 7)):
+        for z in range(first, first + slices):
+            rig.send(0, z=z, context=step(run, replace_layers=True))
+        rig.show()
+    again = rig.send(WHITE, z=7, context=step("two", replace_layers=True))
+    assert again.outcome == ""  # at the same plane as z 5 was: it waits for the screen
+    rig.show()
+    assert rig.colour() == (255, 255, 255)
+
+
 def test_the_users_place_is_a_value_and_not_an_index(rig: Any) -> None:
     for z in (10, 20):
         rig.send(z, z=z)
