@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         if options.display == "virtual":
             display = VirtualDisplay()
             display.use()
-        if needs_display(options.kind) and options.display != HEADLESS:
+        if display is not None or (needs_display(options.kind) and options.display != HEADLESS):
             # Qt would abort the process without.
             logger.info("display: %s", check_display())
         _run(options)
