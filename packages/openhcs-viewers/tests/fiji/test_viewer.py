@@ -225,6 +225,7 @@ def test_growing_takes_nothing_of_the_users_away(rig: Any) -> None:
 
     on_edt(touch)
     rig.show()
+    rig.rest()
     before, zoom = bounds(rig), float(canvas.getMagnification())
     for t in (3, 4):
         rig.send(1, shape=(64, 64), channel="DAPI", z=1, t=t, context=AUTO)
