@@ -354,3 +354,16 @@ def test_growing_costs_no_pixels(rig: Any) -> None:
         images = rig.image().getStack().getImageArray()
         assert [one == array for one in images].count(True) == 1
     assert int(java("ij.WindowManager").getImageCount()) == 1
+
+
+def test_no_blank_plane_is_made_where_none_is_missing(rig: Any) -> None:
+    for z in (1, 2):
+        rig.send(z, z=z, channel=1)
+    rig.show()
+    hyperstack = rig.window().hyperstack
+    assert rig.values() == [1, 2]
+    assert hyperstack._blank is None
+    rig.send(5, z=3, channel=2)
+    rig.show()
+    assert rig.values() == [1, 0, 2, 0, 0, 5]
+    assert hyperstack._blank is not None

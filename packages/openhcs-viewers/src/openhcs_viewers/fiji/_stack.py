@@ -73,7 +73,7 @@ class Hyperstack:
         self.left_out: dict[Position, str] = {}
         self._spread: set[Position] = set()
         self._closed = False
-        self._blank = self._new_blank()
+        self._blank: Any = None
         store.watch(plan.layer_id, self.arrived)
         self.stack = self._new_stack()
         self.image = _display.new_image(plan, self.stack, self._first_index())
@@ -101,7 +101,7 @@ class Hyperstack:
             self._late = {**early, **self._late}
         if plan.plane_shape != old.plane_shape:
             self._forget_padded()
-            self._blank = self._new_blank()
+            self._blank = None
         if (plan.plane_shape, plan.run) == (old.plane_shape, old.run) and _appends(old, plan):
             self.stack = self._appended(old)
         else:
@@ -166,7 +166,7 @@ class Hyperstack:
             if plane is None:
                 self._forget_padded(position)
                 self.left_out.pop(position, None)
-                pixels = self._blank
+                pixels = self._blank_pixels()
             elif not slots or plane.type is not self.type or not self._has_room(plane):
                 self._early[position] = None
                 continue
@@ -184,15 +184,24 @@ class Hyperstack:
         slots = self.plan.slots(positions[0]) if positions else ()
         return slots[0] if slots else 1
 
-    def _new_blank(self) -> Any:
-        height, width = self.plan.plane_shape[:2]
-        return new_array(self.type, height * width)
+    def _blank_pixels(self) -> Any:
+        """What is shown where there is no plane, the same everywhere; made when it is first needed."""
+        if self._blank is None:
+            height, width = self.plan.plane_shape[:2]
+            self._blank = new_array(self.type, height * width)
+        return self._blank
+
+    def _fill_gaps(self, stack: Any) -> None:
+        places = java("java.util.Arrays").asList(stack.getImageArray())
+        if places.contains(None):
+            java("java.util.Collections").replaceAll(places, None, self._blank_pixels())
 
     def _new_stack(self) -> Any:
         stack = self._empty_stack(0)
         with self._lock:
             self._late.update(dict.fromkeys(self._store.positions(self.plan.layer_id)))
         self._put(stack)
+        self._fill_gaps(stack)
         return stack
 
     def _appended(self, old: HyperstackPlan) -> Any:
@@ -207,13 +216,13 @@ class Hyperstack:
         with self._lock:
             self._late.update(dict.fromkeys(self._spread))  # also shown at the new frames
         self._put(stack)
+        self._fill_gaps(stack)
         return stack
 
     def _empty_stack(self, first: int) -> Any:
-        """A stack of blank planes, with labels from the plane `first` (from 0) on."""
+        """A stack without any plane yet, with labels from the plane `first` (from 0) on."""
         (height, width), count = self.plan.plane_shape[:2], _planes(self.plan)
         stack = java("ij.ImageStack")(width, height, count)
-        java("java.util.Arrays").fill(stack.getImageArray(), self._blank)
         labels = jpype.JArray(jpype.JString)([self.plan.label(at + 1) for at in range(first, count)])
         java("java.lang.System").arraycopy(labels, 0, stack.getSliceLabels(), first, count - first)
         return stack
@@ -239,7 +248,7 @@ class Hyperstack:
             if not self.left_out:
                 logger.warning("planes of %r are not shown: %s", self.plan.name, error)
             self.left_out[position] = str(error)
-            return self._blank
+            return self._blank_pixels()
         self.left_out.pop(position, None)
         self._padded[position] = plane.pixels, found, wanted[0] * wanted[1] * self.type.sample.itemsize
         return found
