@@ -57,6 +57,10 @@ TREE: dict[str, tuple[str, ...]] = {
 }
 """What of this tree each test session may import."""
 
+AT_ONCE = {"zmqruntime": 3, "polystore": 2}
+"""How many processes run a package's tests, a file each: these wait for sockets and locks half of their time. The
+others open windows on one display, or measure how long a pipeline is held. ``-- -n 0`` runs them in one."""
+
 
 def pyproject(package: str = "") -> dict[str, Any]:
     """Return the parsed pyproject of a package, or of the workspace."""
@@ -221,6 +225,8 @@ def tests(session: nox.Session, package: str) -> None:
     report.unlink(missing_ok=True)
     # An expression that matches nothing in this package is no failure; a whole suite without a test is.
     codes = [0, 5] if session.posargs else [0]
+    if package in AT_ONCE:
+        options = ["-n", str(AT_ONCE[package]), "--dist", "loadfile", *options]
     try:
         session.run(
             "pytest", f"--junitxml={report}", *options, *(chosen or [str(folder)]), success_codes=codes

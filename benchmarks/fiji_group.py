@@ -15,7 +15,7 @@ from benchmarks.rows import BenchmarkError, Options, Row, median_row
 ROUNDS = {512: 60, 2048: 40}
 STACKS = 7
 SHOWS = 15
-REBUILDS = 5
+REBUILDS = 7
 
 GOALS = {
     "fiji.2048.plane_memcpy_ratio": "<= 2",

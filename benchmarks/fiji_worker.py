@@ -89,7 +89,7 @@ def planes(rounds: int, size: int) -> dict[str, Any]:
     store = HeapStore()
     found: dict[str, Any] = {"ours": [], "memcpy": [], "ours_mean": [], "memcpy_mean": []}
     stack = java("ij.ImageStack")(size, size, STACK)
-    store.watch("stack", lambda position, pixels, _type, _shape: stack.setPixels(pixels, position[0] + 1))
+    store.watch("stack", lambda position: stack.setPixels(store.array("stack", position), position[0] + 1))
     with arena(size) as images:
         targets = [np.zeros_like(image) for image in images]
         at = 0
@@ -127,7 +127,7 @@ def growth(rounds: int, size: int) -> dict[str, Any]:
     with arena(size) as images:
         for number in range(-1, rounds):
             stack = java("ij.ImageStack")(size, size, STACK)
-            store.watch("s", lambda at, pixels, _type, _shape, into=stack: into.setPixels(pixels, at[0] + 1))
+            store.watch("s", lambda at, into=stack: into.setPixels(store.array("s", at), at[0] + 1))
             times = []
             for index in range(STACK):
                 if index % BATCH == 0:
@@ -138,6 +138,7 @@ def growth(rounds: int, size: int) -> dict[str, Any]:
                 found["few"].append(statistics.fmean(times[FEW : 2 * FEW]))
                 found["many"].append(statistics.fmean(times[-FEW:]))
                 found["all"].append(statistics.fmean(times))
+            store.unwatch("s")
             store.drop("s")
     store.close()
     return found
@@ -379,12 +380,13 @@ def rebuild(rounds: int, _size: int) -> dict[str, Any]:
     ways = ("ours", "singly", "rebuild", "bulk")
     found: dict[str, Any] = {f"{name}{what}": [] for name in ways for what in ("", "_wall")}
     with arena(512) as images:
-        for number in range(-1, rounds):
+        for number in range(-4, rounds):  # Java compiles what it does often, and that counts, too
             stream, single = (
                 list(batches(images, f"round{number}a")),
                 list(batches(images, f"round{number}b")),
             )
             for name in ways if number % 2 else ways[::-1]:
+                java("java.lang.System").gc()  # or one way pays for what another has left behind
                 time.sleep(0.2)
                 cpu, begin = time.process_time(), time.perf_counter()
                 if name == "ours":
