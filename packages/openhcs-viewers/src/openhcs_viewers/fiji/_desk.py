@@ -43,6 +43,7 @@ class Desk:
         self._wanted: dict[HyperstackWindow, _Spot] = {}
         self._put: dict[HyperstackWindow, tuple[int, int, float]] = {}
         self._fresh: dict[HyperstackWindow, float] = {}
+        self._older: dict[HyperstackWindow, tuple[int, int]] = {}  # where fresh ones were before
 
     def add(self, window: HyperstackWindow) -> None:
         """Place a window that has just been shown."""
@@ -71,17 +72,17 @@ class Desk:
             self._arrange()
 
     def straighten(self) -> None:
-        """Give windows that were placed just now their size again.
+        """Give windows that were placed just now their size and place again.
 
-        The display's answer to an older size may come later than the new one was set, and Java then takes that.
+        The display's answer to an older wish may come later than the new one was made, and Java then takes that.
         """
         for window, since in list(self._fresh.items()):
             if window.is_gone() or time.monotonic() - since > SETTLING:
                 del self._fresh[window]
                 continue
-            frame = window.window
-            if frame.getSize() != frame.getPreferredSize() and self._is_ours(window):
-                x, y, _ = self._put[window]
+            frame, (x, y, _) = window.window, self._put[window]
+            right = frame.getSize() == frame.getPreferredSize() and _near(_now(window), (x, y))
+            if not right and self._is_ours(window):
                 frame.pack()
                 frame.setLocation(x, y)
 
@@ -96,7 +97,7 @@ class Desk:
     # -- inside
 
     def _drop(self, window: HyperstackWindow) -> None:
-        for some in (self._put, self._wanted, self._fresh):
+        for some in (self._put, self._wanted, self._fresh, self._older):
             some.pop(window, None)
 
     def _arrange(self) -> None:
@@ -139,6 +140,7 @@ class Desk:
         canvas.setSize(max(1, int(width * spot.zoom)), max(1, int(height * spot.zoom)))
         canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, width, height))
         canvas.setMagnification(spot.zoom)  # the last one: the others change it
+        self._older[window] = _now(window)[:2]
         frame.pack()
         frame.setLocation(spot.x, spot.y)
         self._wanted[window] = spot
@@ -149,12 +151,23 @@ class Desk:
         if window.is_gone():
             return False
         (x, y, zoom), now = self._put[window], _now(window)
-        return abs(now[0] - x) <= NEAR and abs(now[1] - y) <= NEAR and now[2] == zoom
+        if now[2] != zoom:
+            return False
+        return _near(now, (x, y)) or self._has_not_heard(window, now)
+
+    def _has_not_heard(self, window: HyperstackWindow, now: tuple[int, int, float]) -> bool:
+        """Whether a window is back where it was before we placed it: nobody moved it, see `straighten`."""
+        since, older = self._fresh.get(window), self._older.get(window)
+        return since is not None and older is not None and _near(now, older)
 
 
 def _now(window: HyperstackWindow) -> tuple[int, int, float]:
     frame = window.window
     return int(frame.getX()), int(frame.getY()), float(frame.getCanvas().getMagnification())
+
+
+def _near(now: tuple[int, int, float], place: tuple[int, int]) -> bool:
+    return abs(now[0] - place[0]) <= NEAR and abs(now[1] - place[1]) <= NEAR
 
 
 def _size(window: HyperstackWindow) -> tuple[int, int]:
