@@ -43,7 +43,7 @@ class Desk:
         self._wanted: dict[HyperstackWindow, _Spot] = {}
         self._put: dict[HyperstackWindow, tuple[int, int, float]] = {}
         self._fresh: dict[HyperstackWindow, float] = {}
-        self._older: dict[HyperstackWindow, tuple[int, int]] = {}  # where fresh ones were before
+        self._older: dict[HyperstackWindow, list[tuple[int, int]]] = {}  # where fresh ones were before
 
     def add(self, window: HyperstackWindow) -> None:
         """Place a window that has just been shown."""
@@ -79,12 +79,14 @@ class Desk:
         for window, since in list(self._fresh.items()):
             if window.is_gone() or time.monotonic() - since > SETTLING:
                 del self._fresh[window]
+                self._older.pop(window, None)
                 continue
             frame, (x, y, _) = window.window, self._put[window]
             right = frame.getSize() == frame.getPreferredSize() and _near(_now(window), (x, y))
             if not right and self._is_ours(window):
                 frame.pack()
                 frame.setLocation(x, y)
+                self._fresh[window] = time.monotonic()  # and has to be heard of again
 
     def remove(self, window: HyperstackWindow) -> None:
         """Forget a window; its place stays empty until another one comes."""
@@ -140,7 +142,7 @@ class Desk:
         canvas.setSize(max(1, int(width * spot.zoom)), max(1, int(height * spot.zoom)))
         canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, width, height))
         canvas.setMagnification(spot.zoom)  # the last one: the others change it
-        self._older[window] = _now(window)[:2]
+        self._older.setdefault(window, []).append(_now(window)[:2])
         frame.pack()
         frame.setLocation(spot.x, spot.y)
         self._wanted[window] = spot
@@ -157,8 +159,7 @@ class Desk:
 
     def _has_not_heard(self, window: HyperstackWindow, now: tuple[int, int, float]) -> bool:
         """Whether a window is back where it was before we placed it: nobody moved it, see `straighten`."""
-        since, older = self._fresh.get(window), self._older.get(window)
-        return since is not None and older is not None and _near(now, older)
+        return window in self._fresh and any(_near(now, older) for older in self._older.get(window, ()))
 
 
 def _now(window: HyperstackWindow) -> tuple[int, int, float]:
