@@ -41,3 +41,16 @@ def test_public_names_resolve() -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     module = importlib.import_module("polystore")
     assert not hasattr(module, "no_such_name")
+
+
+def test_a_pipeline_that_streams_loads_no_hyperstacks() -> None:
+    """They are a viewer's; what they take is taken from every worker's start."""
+    code = (
+        "import sys, polystore.backends.napari_stream, polystore.backends.fiji_stream; "
+        "print([name for name in sys.modules if 'hyperstack' in name or name.endswith('_roi_hosts')]); "
+        "from polystore.projection import HyperstackProjection, host_of, project_hyperstacks"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

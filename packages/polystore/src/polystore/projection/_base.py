@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from polystore.errors import ProjectionError
 from polystore.projection._grouping import NAME_ORDER, layer_name, printable, title, token
 from polystore.projection._planes import check_plane, is_rgb
 from polystore.projection._state import Group, Layer, Step
-from polystore.projection.plan import KINDS, Context, LayerPlan, Placement, Position
+from polystore.projection.plan import KINDS, Context, LayerPlan, Placement, Position, Projection
 from polystore.projection.spec import DisplaySpec, VariableSize
 
 __all__ = ["Batch", "GroupedProjection"]
@@ -34,6 +34,23 @@ class Batch:
     step_name: str
     producer: str
     display: DisplaySpec
+
+
+def place_all(
+    projection: Projection,
+    items: Iterable[tuple[ImageKey, Sequence[int], np.dtype[np.generic] | str]],
+    batch: Batch,
+    kind: str,
+) -> None:
+    """Place the planes of one step: key, shape and dtype of each.
+
+    Raises
+    ------
+    ProjectionError
+        The first plane that cannot be placed.
+    """
+    for key, shape, dtype in items:
+        projection.place(batch, key, shape, dtype, kind)
 
 
 class GroupedProjection(ABC):

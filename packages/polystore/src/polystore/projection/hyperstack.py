@@ -31,7 +31,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from polystore.components import Component, ImageKey, Value, canonical, component
-from polystore.projection._base import Batch, GroupedProjection
+from polystore.projection._base import Batch, GroupedProjection, place_all
 from polystore.projection._entries import Entries, Entry, mask_of, picker, values_at
 from polystore.projection._grouping import (
     AXIS_ORDER,
@@ -337,7 +337,5 @@ def project_hyperstacks(
         The first plane that cannot be placed.
     """
     projection = HyperstackProjection()
-    context = Batch(run, step_index, step_name, "", spec)
-    for key, shape, dtype in items:
-        projection.place(context, key, shape, dtype, kind)
+    place_all(projection, items, Batch(run, step_index, step_name, "", spec), kind)
     return projection.layers()

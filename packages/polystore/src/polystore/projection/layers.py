@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from polystore.components import Component, ImageKey, Value, canonical, component
-from polystore.projection._base import Batch, GroupedProjection
+from polystore.projection._base import Batch, GroupedProjection, place_all
 from polystore.projection._grouping import (
     AXIS_ORDER,
     NAME_ORDER,
@@ -201,7 +201,5 @@ def project_layers(
         The first plane that cannot be placed.
     """
     projection = LayerProjection()
-    context = Batch(run, step_index, step_name, "", spec)
-    for key, shape, dtype in items:
-        projection.place(context, key, shape, dtype, kind)
+    place_all(projection, items, Batch(run, step_index, step_name, "", spec), kind)
     return projection.layers()
