@@ -187,15 +187,12 @@ class Rig:
 
     def rest(self) -> None:
         """Wait until the display has told Java of every window's size and place, and Java believes it."""
-        from openhcs_viewers.fiji._java import java, on_edt
+        from openhcs_viewers.fiji._java import on_edt
 
-        seen, calm, end = None, 0, time.monotonic() + 10.0
-        while calm < 4 and time.monotonic() < end:
-            on_edt(java("java.awt.Toolkit").getDefaultToolkit().sync)
-            on_edt(self.viewer._desk.straighten)  # as the loop does between two frames
+        end = time.monotonic() + 10.0
+        while not on_edt(self.viewer._desk.straighten):  # as the loop does between two frames
+            assert time.monotonic() < end, "windows never arrive"
             time.sleep(0.03)
-            now = [str(one.window.getBounds()) for one in self.windows if not one.is_gone()]
-            seen, calm = now, calm + 1 if now == seen else 0
 
     @property
     def windows(self) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
+import time
 from typing import Any
 
 import numpy as np
@@ -16,31 +16,11 @@ from openhcs_viewers.fiji._screen import Rect
 SCREEN = Rect(0, 96, 1600, 904)
 
 
-def frames(rig: Any, *, again: bool = True) -> list[Rect]:
-    """Where the windows are. On a busy machine the display may answer an older wish so late that Java takes that: then
-    they are placed `again`.
-    """
+def frames(rig: Any) -> list[Rect]:
+    """Where the windows are."""
     rig.rest()
-    desk = rig.viewer._desk
-    for _ in range(5):
-        late = [one for one in desk._wanted if not _in_place(desk, one)]
-        if not again or not late:
-            break
-        on_edt(partial(_place, desk, late))
-        rig.rest()
     found = [one.window.getBounds() for one in rig.windows]
     return [Rect(*(int(part) for part in (one.x, one.y, one.width, one.height))) for one in found]
-
-
-def _in_place(desk: Any, one: Any) -> bool:
-    right = one.window.getSize() == one.window.getPreferredSize()
-    return bool(right) and _desk._near(_desk._now(one), desk._put[one][:2])
-
-
-def _place(desk: Any, windows: list[Any]) -> None:
-    for one in windows:
-        desk._place(one, desk._wanted[one])
-    desk._arrange()
 
 
 def overlap(one: Rect, other: Rect) -> bool:
@@ -154,9 +134,75 @@ def test_a_window_the_user_moved_or_zoomed_stays_as_it_is(rig: Any) -> None:
         zoomed.getCanvas().zoomOut(0, 0)
 
     on_edt(touch)
-    before = frames(rig, again=False)
+    before = frames(rig)
     fill(rig, 6)
-    assert frames(rig, again=False)[:2] == before
+    assert frames(rig)[:2] == before
+
+
+def test_windows_are_placed_whatever_the_display_tells_of_them_meanwhile(rig: Any, monkeypatch: Any) -> None:
+    """A busy display answers older wishes late, and Java takes that for where a window is."""
+    real, told = _desk._now, itertools.count(1)
+
+    def answered_late(window: Any) -> tuple[int, int, float]:
+        x, y, zoom = real(window)
+        return (x, y, zoom) if (at := next(told)) % 3 else (x + 100 * at, y + 70 * at, zoom)
+
+    monkeypatch.setattr(_desk, "_now", answered_late)
+    fill(rig, 3, shape=(128, 128))
+    monkeypatch.undo()
+    places = frames(rig)
+    assert next(told) > 9
+    assert not any(overlap(*pair) for pair in itertools.combinations(places, 2))
+    assert {float(one.window.getCanvas().getMagnification()) for one in rig.windows} == {_screen.MOST_ZOOM}
+
+
+def test_a_window_that_replaces_another_is_ours_as_that_was(rig: Any) -> None:
+    """ImageJ opens another one when a second kind of slider comes, and the display may tell of any place at first."""
+    fill(rig, 1)
+    rig.send(1, well="A02", channel=1, z=1, shape=(256, 256))
+    rig.show()
+    rig.rest()
+    before = rig.window(1).window
+    rig.send(1, well="A02", channel=1, z=2, shape=(256, 256))
+    rig.show()
+    after = rig.window(1).window
+    assert after != before
+    on_edt(lambda: after.setLocation(700, 500))  # the display tells of another place
+    places = frames(rig)
+    assert not overlap(*places)
+    assert len({float(one.window.getCanvas().getMagnification()) for one in rig.windows}) == 1
+
+
+def test_a_window_that_the_display_made_smaller_shows_all_of_its_picture_again(rig: Any) -> None:
+    """ImageJ crops a picture when its window gets smaller, at the same zoom."""
+    fill(rig, 1)
+    window = rig.window().window
+    on_edt(lambda: window.setSize(266, 299))
+    on_edt(window.validate)
+    assert int(window.getCanvas().getSrcRect().width) < 256
+    places = frames(rig)
+    canvas = window.getCanvas()
+    assert (places[0].width > 266, int(canvas.getSrcRect().width)) == (True, 256)
+    assert int(canvas.getWidth()) == 256 * float(canvas.getMagnification())
+
+
+def test_a_window_somebody_insists_to_have_elsewhere_is_let_alone(rig: Any, monkeypatch: Any) -> None:
+    """A window manager, or a user who drags it right when it comes."""
+    monkeypatch.setattr(_desk, "INSISTING", 0.1)
+    fill(rig, 1)
+    window, desk = rig.window().window, rig.viewer._desk
+
+    def drag() -> bool:
+        window.setLocation(700, 500)
+        return bool(desk.straighten())
+
+    end = time.monotonic() + 10.0
+    while not on_edt(drag):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert not on_edt(lambda: desk.is_ours(rig.window()))
+    fill(rig, 3)
+    assert frames(rig)[0][:2] == (700, 500)
 
 
 def test_windows_beyond_the_grid_lie_over_the_others_with_their_names_free(rig: Any) -> None:

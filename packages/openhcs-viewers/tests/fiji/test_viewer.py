@@ -754,6 +754,7 @@ def test_planes_stream_while_the_user_drags_the_slider(looping: Any, caplog: Any
     count = 300
     first = [looping.send(t, channel=channel, t=t, context=AUTO) for t in (1, 2) for channel in (1, 2)]
     until(lambda: all(one.outcome for one in first))
+    looping.rest()
     image, frame = looping.image(), looping.window().window
     on_edt(lambda: frame.setLocation(123, 234))
     stop = threading.Event()

@@ -18,8 +18,14 @@ __all__ = ["Desk", "picture"]
 NEAR = 40
 """A window this close to where it was put was not moved: window managers shift it by its title bar."""
 
-SETTLING = 1.0
-"""Seconds after which a window of another size is the user's."""
+CALM = 0.2
+"""Seconds for which a window is where it was put before it counts as arrived there; see `Desk.straighten`."""
+
+CALM_LOOKS = 3
+"""How often it is looked at meanwhile."""
+
+INSISTING, INSISTENCE = 2.0, 5
+"""A window that is elsewhere for these seconds, though it was put back that often, is somebody else's now."""
 
 
 class _Spot(NamedTuple):
@@ -30,6 +36,37 @@ class _Spot(NamedTuple):
     zoom: float
     seen: tuple[int, int]
     """Width and height of what is seen of the picture: all of it, unless it is too thin for that."""
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Width and height of the picture on the screen."""
+        width, height = self.seen
+        return max(1, int(width * self.zoom)), max(1, int(height * self.zoom))
+
+
+class _Arriving:
+    """A window that was placed, and that the display may still tell of older places and sizes of."""
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.right: float | None = None
+        """When it was first seen where it belongs, if it has been there since."""
+        self.looks = 0
+        self.tries = 0
+
+    def is_there(self) -> bool:
+        """Whether it has arrived: asked whenever it is where it belongs."""
+        now = time.monotonic()
+        if self.right is None:
+            self.right, self.looks = now, 0
+        self.looks += 1
+        return self.looks >= CALM_LOOKS and now - self.right >= CALM
+
+    def is_lost(self) -> bool:
+        """Whether somebody else has it: asked whenever it is elsewhere."""
+        self.right = None
+        self.tries += 1
+        return self.tries > INSISTENCE and time.monotonic() - self.since > INSISTING
 
 
 class Desk:
@@ -42,8 +79,7 @@ class Desk:
         self._slots: list[HyperstackWindow | None] = []
         self._wanted: dict[HyperstackWindow, _Spot] = {}
         self._put: dict[HyperstackWindow, tuple[int, int, float]] = {}
-        self._fresh: dict[HyperstackWindow, float] = {}
-        self._older: dict[HyperstackWindow, list[tuple[int, int]]] = {}  # where fresh ones were before
+        self._arriving: dict[HyperstackWindow, _Arriving] = {}
 
     def add(self, window: HyperstackWindow) -> None:
         """Place a window that has just been shown."""
@@ -51,42 +87,64 @@ class Desk:
             self._slots[self._slots.index(None)] = window
         else:
             self._slots.append(window)
-        self._put[window] = _now(window)
+        self._expect(window, *_now(window))
         self._arrange()
 
     def exchange(self, old: HyperstackWindow, new: HyperstackWindow) -> None:
         """Have a window stand for another: in its place, or where the user put that."""
         if old not in self._put:
             return
-        ours = self._is_ours(old)
+        ours = self.is_ours(old)
         self._slots[self._slots.index(old)] = new
         self._drop(old)
-        # Where the user put it is nowhere that we would: zoom 0.
-        self._put[new] = _now(new) if ours else (*_now(new)[:2], 0.0)
+        if ours:
+            self._expect(new, *_now(new))
+        else:
+            # Where the user put it is nowhere that we would: zoom 0.
+            self._put[new] = (*_now(new)[:2], 0.0)
         self._arrange()
 
-    def settle(self, window: HyperstackWindow) -> None:
-        """Fit a window that has other sliders or planes into its place again."""
-        self._wanted.pop(window, None)
-        if window in self._put and self._is_ours(window):
+    def settle(self, window: HyperstackWindow, *, ours: bool) -> None:
+        """Fit a window that has other sliders or planes into its place again.
+
+        Parameters
+        ----------
+        ours
+            What `is_ours` said before: ImageJ may have opened another window for the same image since.
+        """
+        if ours and window in self._put:
+            self._wanted.pop(window, None)
+            self._expect(window, *self._put[window])
             self._arrange()
 
-    def straighten(self) -> None:
-        """Give windows that were placed just now their size and place again.
+    def is_ours(self, window: HyperstackWindow) -> bool:
+        """Whether a window is where we put it, or on its way there, and as large as we made it."""
+        if window.is_gone() or window not in self._put:
+            return False
+        place, now = self._put[window], _now(window)
+        return now[2] == place[2] and (window in self._arriving or _near(now, place))
 
-        The display's answer to an older wish may come later than the new one was made, and Java then takes that.
+    def straighten(self) -> bool:
+        """Put back the windows that were placed just now and are elsewhere; returns whether all have arrived.
+
+        The display's answer to an older wish may come later than the new one was made, and Java then takes that: what
+        looks as if the user had moved a window was nobody. Until a window has been where it belongs for a while it is
+        ours wherever it is.
         """
-        for window, since in list(self._fresh.items()):
-            if window.is_gone() or time.monotonic() - since > SETTLING:
-                del self._fresh[window]
-                self._older.pop(window, None)
-                continue
-            frame, (x, y, _) = window.window, self._put[window]
-            right = frame.getSize() == frame.getPreferredSize() and _near(_now(window), (x, y))
-            if not right and self._is_ours(window):
-                frame.pack()
-                frame.setLocation(x, y)
-                self._fresh[window] = time.monotonic()  # and has to be heard of again
+        if self._arriving:
+            java("java.awt.Toolkit").getDefaultToolkit().sync()  # the display has heard of all our wishes
+        for window, arriving in list(self._arriving.items()):
+            spot = self._wanted.get(window)
+            if spot is None or not self.is_ours(window):  # closed, or the user zooms already
+                del self._arriving[window]
+            elif _is_at(window, spot):
+                if arriving.is_there():
+                    del self._arriving[window]
+            elif arriving.is_lost():
+                del self._arriving[window]
+            else:
+                _move(window, spot)
+        return not self._arriving
 
     def remove(self, window: HyperstackWindow) -> None:
         """Forget a window; its place stays empty until another one comes."""
@@ -99,13 +157,18 @@ class Desk:
     # -- inside
 
     def _drop(self, window: HyperstackWindow) -> None:
-        for some in (self._put, self._wanted, self._fresh, self._older):
+        for some in (self._put, self._wanted, self._arriving):
             some.pop(window, None)
+
+    def _expect(self, window: HyperstackWindow, x: int, y: int, zoom: float) -> None:
+        """Have a window be ours, and on its way to a place."""
+        self._put[window] = (x, y, zoom)
+        self._arriving[window] = _Arriving()
 
     def _arrange(self) -> None:
         """Move those windows of ours that belong elsewhere now."""
         area, first = _screen.free_area(), self._slots[: _screen.MAX_TILES]
-        around = {one: _around(one) for one in first if one is not None and self._is_ours(one)}
+        around = {one: _around(one) for one in first if one is not None and self.is_ours(one)}
         if not around:  # the user has them all
             around = {one: _around(one) for one in first if one is not None and not one.is_gone()}
         if not around:
@@ -133,33 +196,36 @@ class Desk:
             # When all places are taken the next ones lie over them, so that the names can be read.
             y += turn % _screen.LAYERS * _screen.CAPTION
             spot = _Spot(x, y, *(fits.get(_size(one)) or _fit(tile, _size(one), _around(one))))
-            if self._wanted.get(one) != spot and self._is_ours(one):
+            if self._wanted.get(one) != spot and self.is_ours(one):
                 self._place(one, spot)
 
     def _place(self, window: HyperstackWindow, spot: _Spot) -> None:
-        frame = window.window
-        canvas, (width, height) = frame.getCanvas(), spot.seen
-        canvas.setSize(max(1, int(width * spot.zoom)), max(1, int(height * spot.zoom)))
-        canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, width, height))
-        canvas.setMagnification(spot.zoom)  # the last one: the others change it
-        self._older.setdefault(window, []).append(_now(window)[:2])
-        frame.pack()
-        frame.setLocation(spot.x, spot.y)
+        _move(window, spot)
         self._wanted[window] = spot
-        self._put[window] = _now(window)
-        self._fresh[window] = time.monotonic()
+        self._expect(window, spot.x, spot.y, _now(window)[2])
 
-    def _is_ours(self, window: HyperstackWindow) -> bool:
-        if window.is_gone():
-            return False
-        (x, y, zoom), now = self._put[window], _now(window)
-        if now[2] != zoom:
-            return False
-        return _near(now, (x, y)) or self._has_not_heard(window, now)
 
-    def _has_not_heard(self, window: HyperstackWindow, now: tuple[int, int, float]) -> bool:
-        """Whether a window is back where it was before we placed it: nobody moved it, see `straighten`."""
-        return window in self._fresh and any(_near(now, older) for older in self._older.get(window, ()))
+def _move(window: HyperstackWindow, spot: _Spot) -> None:
+    frame, (width, height) = window.window, spot.seen
+    canvas = frame.getCanvas()
+    canvas.setSize(*spot.canvas)
+    canvas.setSourceRect(java("java.awt.Rectangle")(0, 0, width, height))
+    canvas.setMagnification(spot.zoom)  # the last one: the others change it
+    frame.pack()
+    frame.setLocation(spot.x, spot.y)
+
+
+def _is_at(window: HyperstackWindow, spot: _Spot) -> bool:
+    """Whether a window is where it belongs, and shows all it has room for: ImageJ crops one that gets smaller."""
+    frame = window.window
+    canvas, whole = frame.getCanvas(), frame.getSize() == frame.getPreferredSize()
+    size, seen = canvas.getSize(), canvas.getSrcRect()
+    return (
+        bool(whole)
+        and _near(_now(window), spot[:2])
+        and (int(size.width), int(size.height)) == spot.canvas
+        and (int(seen.width), int(seen.height)) == spot.seen
+    )
 
 
 def _now(window: HyperstackWindow) -> tuple[int, int, float]:
@@ -167,7 +233,7 @@ def _now(window: HyperstackWindow) -> tuple[int, int, float]:
     return int(frame.getX()), int(frame.getY()), float(frame.getCanvas().getMagnification())
 
 
-def _near(now: tuple[int, int, float], place: tuple[int, int]) -> bool:
+def _near(now: Sequence[float], place: Sequence[float]) -> bool:
     return abs(now[0] - place[0]) <= NEAR and abs(now[1] - place[1]) <= NEAR
 
 

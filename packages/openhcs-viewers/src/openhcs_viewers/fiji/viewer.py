@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 FRAME = 1 / 20
 """Seconds between two updates: what arrives meanwhile is shown together."""
 
+ARRIVAL = 1.0
+"""Seconds a picture or a macro waits for windows that are on their way to their places."""
+
 HEARTBEAT = 0.25
 """Seconds between two signs of life."""
 
@@ -304,8 +307,10 @@ class FijiViewer(Viewer):
 
         def grow() -> None:
             # Or the user closed it right now.
-            if not window.is_gone() and window.grow(plan):
-                self._desk.settle(window)
+            if not window.is_gone():
+                ours = self._desk.is_ours(window)
+                if window.grow(plan):
+                    self._desk.settle(window, ours=ours)
 
         on_edt(grow)
 
@@ -377,6 +382,7 @@ class FijiViewer(Viewer):
         if self._closed:
             raise ViewerClosedError("the window is closed: no picture can be taken of it")
         self._refresh()
+        self._let_windows_arrive()
         windows = list(self._windows.values())
         picture = on_edt(
             lambda: _desk.picture(windows, canvas_only=canvas_only, headless=self._engine.headless)
@@ -400,12 +406,23 @@ class FijiViewer(Viewer):
         """See `Viewer.commands`: ``save`` (path, layer) and ``run_macro`` (macro, argument, seconds)."""
         return {
             "save": Command(self._save, trusted=True, gui=False),
-            "run_macro": Command(self._macros.command, trusted=True, gui=False),
+            "run_macro": Command(self._run_macro, trusted=True, gui=False),
         }
 
     def rois(self, include: str = "user") -> list[DrawnRoi]:
         """See `Viewer.rois`: from the ROI Manager, the selections and the overlays."""
         return self._regions.drawn([one for one in self._windows.values() if not one.is_gone()], include)
+
+    def _run_macro(self, params: Mapping[str, Any]) -> str:
+        """Answer ``run_macro``: where a macro puts a window it stays, so none is on its way when it begins."""
+        self._let_windows_arrive()
+        return self._macros.command(params)
+
+    def _let_windows_arrive(self) -> None:
+        """Wait, for a while, until all windows are at the places we gave them."""
+        patience = time.monotonic() + ARRIVAL
+        while not on_edt(self._desk.straighten) and time.monotonic() < patience:
+            time.sleep(ARRIVAL / 40)
 
     def _save(self, params: Mapping[str, Any]) -> list[str]:
         """Answer ``save``; on a thread of its own, for it takes as long as the disk does."""
