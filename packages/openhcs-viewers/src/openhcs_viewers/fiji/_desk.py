@@ -1,4 +1,6 @@
-"""All windows together: each at a place of its own, and one picture of them. On ImageJ's event thread."""
+"""All windows together: each at a place of its own, and one picture of them. On ImageJ's event thread,
+but for `Desk.is_placing`.
+"""
 
 from __future__ import annotations
 
@@ -116,6 +118,11 @@ class Desk:
             self._wanted.pop(window, None)
             self._expect(window, *self._put[window])
             self._arrange()
+
+    @property
+    def is_placing(self) -> bool:
+        """Whether windows are on their way to their places. Any thread."""
+        return bool(self._arriving)
 
     def is_ours(self, window: HyperstackWindow) -> bool:
         """Whether a window is where we put it, or on its way there, and as large as we made it."""

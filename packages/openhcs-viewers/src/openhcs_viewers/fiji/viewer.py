@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -130,7 +131,7 @@ class FijiViewer(Viewer):
         pumped = beaten = 0.0
         try:
             while not self._closed:
-                woken = self._wake.wait(HEARTBEAT)
+                woken = self._wake.wait(FRAME if self._desk.is_placing else HEARTBEAT)
                 if woken:
                     time.sleep(max(0.0, pumped + FRAME - time.monotonic()))
                 if self._closed or self._engine.has_quit():
@@ -143,8 +144,9 @@ class FijiViewer(Viewer):
                     self._wake.clear()  # before: what arrives from now on needs another
                     pump()
                     pumped = time.monotonic()
-                if time.monotonic() - beaten >= HEARTBEAT:
+                elif self._desk.is_placing:
                     on_edt(self._desk.straighten)
+                if time.monotonic() - beaten >= HEARTBEAT:
                     beat()
                     beaten = time.monotonic()
         except ViewerClosedError as error:  # of the event thread, held while something was to be done there
@@ -322,7 +324,7 @@ class FijiViewer(Viewer):
         try:
             self._create(plan, window)
         finally:
-            self._desk.remove(window)
+            later(partial(self._desk.remove, window))
             on_edt(window.close)
 
     def _forget(self, layer_id: str) -> HyperstackWindow | None:
@@ -331,7 +333,7 @@ class FijiViewer(Viewer):
         if window is not None:
             self._regions.window_closed(layer_id)
             window.hyperstack.close()
-            self._desk.remove(window)
+            later(partial(self._desk.remove, window))
         return window
 
     def _give_up(self, layer_id: str) -> None:
@@ -419,10 +421,17 @@ class FijiViewer(Viewer):
         return self._macros.command(params)
 
     def _let_windows_arrive(self) -> None:
-        """Wait, for a while, until all windows are at the places we gave them."""
-        patience = time.monotonic() + ARRIVAL
-        while not on_edt(self._desk.straighten) and time.monotonic() < patience:
-            time.sleep(ARRIVAL / 40)
+        """Wait until all windows are at the places we gave them; not for long, whatever holds ImageJ's event thread."""
+        there, end = threading.Event(), time.monotonic() + ARRIVAL
+
+        def look() -> None:
+            if self._desk.straighten():
+                there.set()
+
+        while time.monotonic() < end:
+            later(look)
+            if there.wait(ARRIVAL / 40):
+                return
 
     def _save(self, params: Mapping[str, Any]) -> list[str]:
         """Answer ``save``; on a thread of its own, for it takes as long as the disk does."""
