@@ -363,6 +363,18 @@ def sender(stage: Stage) -> Iterator[ImageSender]:
 IMAGE = np.full((512, 512), 7, "<u2")
 
 
+def freeze(process: subprocess.Popen[str]) -> None:
+    """SIGSTOP, and wait until every thread stands: on a busy machine they run on for a moment."""
+    process.send_signal(signal.SIGSTOP)
+    threads = Path(f"/proc/{process.pid}/task")
+    wait_until(
+        lambda: all(
+            (one / "stat").read_text().rpartition(")")[2].split()[0] == "T" for one in threads.iterdir()
+        ),
+        10,
+    )
+
+
 def items(count: int, start: int = 0) -> list[StreamItem]:
     return [StreamItem(IMAGE, ImageKey(t=7, z=z)) for z in range(start, start + count)]
 
@@ -376,7 +388,7 @@ def test_a_stopped_receiver_is_noticed_and_the_pipeline_keeps_its_pace(
     sender.send(items(20), policy="block", deadline=20)
     assert sender.flush(20)
     given = 20
-    receiver.send_signal(signal.SIGSTOP)
+    freeze(receiver)
     stopped = time.monotonic()
     noticed = 0.0
     sends = 0
@@ -420,7 +432,7 @@ def test_a_stopped_receiver_is_noticed_and_the_pipeline_keeps_its_pace(
 def test_a_stopped_receiver_that_is_killed_is_replaced(stage: Stage, sender: ImageSender) -> None:
     receiver = stage.receiver()
     assert sender.wait_attached(20)
-    receiver.send_signal(signal.SIGSTOP)
+    freeze(receiver)
     sender.send(items(3))
     wait_until(lambda: sender.state == "silent", 5)
     receiver.kill()
@@ -438,7 +450,7 @@ def test_a_stopped_sender_is_waited_for(stage: Stage) -> None:
     receiver = stage.receiver()
     sender = stage.sender("block")
     wait_until(lambda: stage.status().get("received", 0) > 20, 20)
-    sender.send_signal(signal.SIGSTOP)
+    freeze(sender)
     pause = threading.Event()
     pause.wait(4)  # longer than the silence after which the receiver looks closer
     assert len(stage.status()["senders"]) == 1
