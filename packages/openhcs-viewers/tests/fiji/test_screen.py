@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,24 @@ def test_the_line_of_text_above_an_image_can_be_read(rig: Any, kind: str) -> Non
     picture = on_edt(lambda: _screen.paint(window))
     line = picture[: int(window.getCanvas().getY()) - 1, :, :3]
     assert (line.max(axis=2) < 100).sum() > 50
+
+
+def test_a_window_is_painted_without_what_the_window_manager_drew_around_it(
+    rig: Any, monkeypatch: Any
+) -> None:
+    """There is none here: nothing is cut off; as if there were one: all that it would have drawn is."""
+    fill(rig, 1)
+    rig.rest()
+    for window in (java("ij.IJ").getInstance(), rig.window().window):
+        whole, picture = on_edt(partial(_screen.paint_inside, window))
+        bounds = window.getBounds()
+        assert whole == (int(bounds.x), int(bounds.y), int(bounds.width), int(bounds.height))
+        with monkeypatch.context() as patched:
+            patched.setattr(_screen, "_decoration", lambda _: _screen._Decoration(2, 20, 3, 4))
+            at, inside = on_edt(partial(_screen.paint_inside, window))
+        assert at == (whole.x + 2, whole.y + 20, whole.width - 5, whole.height - 24)
+        if window == rig.window().window:  # the other one's menus are written below the title bar
+            assert np.array_equal(inside, picture[20:-4, 2:-3])
 
 
 def test_a_picture_names_what_is_seen_without_the_channel_where_all_are(rig: Any) -> None:

@@ -1,5 +1,6 @@
-"""All windows together: each at a place of its own, and one picture of them. On ImageJ's event thread,
-but for `Desk.is_placing`.
+"""All windows together: each at a place of its own, and one picture of them.
+
+On ImageJ's event thread, but for `Desk.is_placing`.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class Desk:
 
     def __init__(self) -> None:
         self._slots: list[HyperstackWindow | None] = []
-        self._wanted: dict[HyperstackWindow, _Spot] = {}
-        self._put: dict[HyperstackWindow, tuple[int, int, float]] = {}
+        self._spots: dict[HyperstackWindow, _Spot] = {}
+        """Where we put windows; the others in the slots are the user's."""
         self._arriving: dict[HyperstackWindow, _Arriving] = {}
 
     def add(self, window: HyperstackWindow) -> None:
@@ -89,22 +90,17 @@ class Desk:
             self._slots[self._slots.index(None)] = window
         else:
             self._slots.append(window)
-        self._expect(window, *_now(window))
-        self._arrange()
+        self._arrange(window)
 
     def exchange(self, old: HyperstackWindow, new: HyperstackWindow) -> None:
         """Have a window stand for another: in its place, or where the user put that."""
-        if old not in self._put:
+        if old not in self._slots:
             return
         ours = self.is_ours(old)
         self._slots[self._slots.index(old)] = new
-        self._drop(old)
+        self._forget(old)
         if ours:
-            self._expect(new, *_now(new))
-        else:
-            # Where the user put it is nowhere that we would: zoom 0.
-            self._put[new] = (*_now(new)[:2], 0.0)
-        self._arrange()
+            self._arrange(new)
 
     def settle(self, window: HyperstackWindow, *, ours: bool) -> None:
         """Fit a window that has other sliders or planes into its place again.
@@ -114,10 +110,8 @@ class Desk:
         ours
             What `is_ours` said before: ImageJ may have opened another window for the same image since.
         """
-        if ours and window in self._put:
-            self._wanted.pop(window, None)
-            self._expect(window, *self._put[window])
-            self._arrange()
+        if ours:
+            self._arrange(window)
 
     @property
     def is_placing(self) -> bool:
@@ -126,10 +120,11 @@ class Desk:
 
     def is_ours(self, window: HyperstackWindow) -> bool:
         """Whether a window is where we put it, or on its way there, and as large as we made it."""
-        if window.is_gone() or window not in self._put:
+        spot = self._spots.get(window)
+        if spot is None or window.is_gone():
             return False
-        place, now = self._put[window], _now(window)
-        return now[2] == place[2] and (window in self._arriving or _near(now, place))
+        now = _now(window)
+        return now[2] == spot.zoom and (window in self._arriving or _near(now, spot[:2]))
 
     def straighten(self) -> bool:
         """Put back the windows that were placed just now and are elsewhere; returns whether all have arrived.
@@ -141,8 +136,8 @@ class Desk:
         if self._arriving:
             java("java.awt.Toolkit").getDefaultToolkit().sync()  # the display has heard of all our wishes
         for window, arriving in list(self._arriving.items()):
-            spot = self._wanted.get(window)
-            if spot is None or not self.is_ours(window):  # closed, or the user zooms already
+            spot = self._spots[window]
+            if not self.is_ours(window):  # closed, or the user zooms already
                 del self._arriving[window]
             elif _is_at(window, spot):
                 if arriving.is_there():
@@ -155,27 +150,23 @@ class Desk:
 
     def remove(self, window: HyperstackWindow) -> None:
         """Forget a window; its place stays empty until another one comes."""
-        if window in self._put:
+        if window in self._slots:
             self._slots[self._slots.index(window)] = None
-            self._drop(window)
+            self._forget(window)
             while self._slots and self._slots[-1] is None:
                 self._slots.pop()
 
     # -- inside
 
-    def _drop(self, window: HyperstackWindow) -> None:
-        for some in (self._put, self._wanted, self._arriving):
-            some.pop(window, None)
+    def _forget(self, window: HyperstackWindow) -> None:
+        self._spots.pop(window, None)
+        self._arriving.pop(window, None)
 
-    def _expect(self, window: HyperstackWindow, x: int, y: int, zoom: float) -> None:
-        """Have a window be ours, and on its way to a place."""
-        self._put[window] = (x, y, zoom)
-        self._arriving[window] = _Arriving()
-
-    def _arrange(self) -> None:
-        """Move those windows of ours that belong elsewhere now."""
+    def _arrange(self, fresh: HyperstackWindow) -> None:
+        """Place a window, wherever it is now, and move those others of ours that belong elsewhere then."""
         area, first = _screen.free_area(), self._slots[: _screen.MAX_TILES]
-        around = {one: _around(one) for one in first if one is not None and self.is_ours(one)}
+        ours = (one for one in first if one is not None and (one is fresh or self.is_ours(one)))
+        around = {one: _around(one) for one in ours}
         if not around:  # the user has them all
             around = {one: _around(one) for one in first if one is not None and not one.is_gone()}
         if not around:
@@ -196,20 +187,16 @@ class Desk:
                 heights[row] = max(heights[row], int(seen[1] * zoom) + beside[1])
         places = _screen.packed(area, widths, heights)
         for at, one in enumerate(self._slots):
-            if one is None:
+            if one is None or (_size(one) not in fits and one.is_gone()):
                 continue
             turn, at = divmod(at, len(places))
             x, y = places[at]
             # When all places are taken the next ones lie over them, so that the names can be read.
             y += turn % _screen.LAYERS * _screen.CAPTION
             spot = _Spot(x, y, *(fits.get(_size(one)) or _fit(tile, _size(one), _around(one))))
-            if self._wanted.get(one) != spot and self.is_ours(one):
-                self._place(one, spot)
-
-    def _place(self, window: HyperstackWindow, spot: _Spot) -> None:
-        _move(window, spot)
-        self._wanted[window] = spot
-        self._expect(window, spot.x, spot.y, _now(window)[2])
+            if one is fresh or (self._spots.get(one, spot) != spot and self.is_ours(one)):
+                _move(one, spot)
+                self._spots[one], self._arriving[one] = spot, _Arriving()
 
 
 def _move(window: HyperstackWindow, spot: _Spot) -> None:
@@ -291,9 +278,7 @@ def picture(
     parts = []
     for frame in java("java.awt.Window").getWindows():
         if frame.isShowing() and frame.getWidth() > 1:
-            where = frame.getLocationOnScreen()
-            at = Rect(int(where.x), int(where.y), int(frame.getWidth()), int(frame.getHeight()))
             title = getattr(frame, "getTitle", None)
             name = "" if title is None else str(title() or "")
-            parts.append((at, _screen.paint(frame), name, labels.get(frame, "")))
+            parts.append((*_screen.paint_inside(frame), name, labels.get(frame, "")))
     return _screen.compose(parts) if parts else _screen.tile_sheet([])

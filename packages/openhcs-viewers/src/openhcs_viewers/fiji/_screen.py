@@ -11,12 +11,26 @@ import numpy as np
 
 from openhcs_viewers.fiji._java import java
 
-__all__ = ["Rect", "compose", "flattened", "free_area", "grid", "packed", "paint", "tile_sheet", "zoom_level"]
+__all__ = [
+    "Rect",
+    "compose",
+    "flattened",
+    "free_area",
+    "grid",
+    "packed",
+    "paint",
+    "paint_inside",
+    "tile_sheet",
+    "zoom_level",
+]
 
 logger = logging.getLogger(__name__)
 
 CAPTION = 20
 """Height of the line with a window's name, where no window manager draws one."""
+
+MENUS = 25
+"""Height of a menu bar in Java's own font: Java counts it to what a window has around it and does not tell it apart."""
 
 GAP = 4
 """Pixels between windows."""
@@ -148,17 +162,54 @@ def paint(component: Any) -> np.ndarray[Any, Any]:
     return to_rgba(picture)
 
 
+def paint_inside(window: Any) -> tuple[Rect, np.ndarray[Any, Any]]:
+    """A window without what the window manager draws around it, and where on the screen that is.
+
+    Java cannot paint title bar and borders, and leaves them blank.
+    """
+    where, around, picture = window.getLocationOnScreen(), _decoration(window), paint(window)
+    right, bottom = picture.shape[1] - around.right, picture.shape[0] - around.bottom
+    inside = picture[around.top : bottom, around.left : right]
+    at = Rect(int(where.x) + around.left, int(where.y) + around.top, inside.shape[1], inside.shape[0])
+    return at, inside
+
+
+def _menu_bar(window: Any) -> Any:
+    return window.getMenuBar() if isinstance(window, java("java.awt.Frame")) else None
+
+
+class _Decoration(NamedTuple):
+    """What a window manager draws around a window, in pixels."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+def _decoration(window: Any) -> _Decoration:
+    if isinstance(window, java("ij.gui.ImageWindow")):
+        # These count their line of text and more to it; windows of one program are decorated alike.
+        window = java("ij.IJ").getInstance()
+    if window is None:
+        return _Decoration()
+    insets, menus = window.getInsets(), MENUS if _menu_bar(window) is not None else 0
+    return _Decoration(
+        int(insets.left), max(0, int(insets.top) - menus), int(insets.right), int(insets.bottom)
+    )
+
+
 def _paint_menus(window: Any, graphics: Any) -> None:
     """Write the names of a window's menus where they are: Java leaves that line blank."""
-    bar = window.getMenuBar() if isinstance(window, java("java.awt.Frame")) else None
+    bar = _menu_bar(window)
     if bar is None:
         return
     graphics.setColor(java("java.awt.Color").black)
     graphics.setFont(java("java.awt.Font")("SansSerif", 0, 12))
-    x, metrics = 8, graphics.getFontMetrics()
+    x, metrics, top = 8, graphics.getFontMetrics(), _decoration(window).top
     for at in range(bar.getMenuCount()):
         label = bar.getMenu(at).getLabel()
-        graphics.drawString(label, x, metrics.getAscent() + 4)
+        graphics.drawString(label, x, top + metrics.getAscent() + 4)
         x += metrics.stringWidth(label) + 16
 
 
