@@ -561,7 +561,7 @@ def test_what_is_sent_after_a_launch_that_followed_a_crash_is_taken(
 
     first = launch("recording")
     send(first, images)
-    # As it is after some seconds without a viewer: it is looked for now and then.
+    # As it is after some seconds without a viewer: it is looked for every few seconds.
     monkeypatch.setattr(_attachment, "_EAGER_SECONDS", 0.0)
     monkeypatch.setattr(stream_sender, "_TICK", 3.0)
     os.kill(first.pid or 0, signal.SIGKILL)

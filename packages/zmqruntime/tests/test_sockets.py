@@ -108,7 +108,11 @@ def test_an_address_in_use_stays_its_owners(address: Endpoint) -> None:
 def test_an_address_is_free_again_when_its_owner_closed_it(address: Endpoint) -> None:
     # At once: libzmq itself takes a moment.
     for _ in range(10):
-        bound(address).close()
+        with bound(address) as owner, make_socket(zmq.DEALER) as client:
+            connect(client, address.data_url)
+            client.send(b"to this one")
+            assert owner.poll(5000)
+            assert owner.recv_multipart()[1] == b"to this one"
 
 
 def test_ipc_sockets_are_this_users_alone(endpoint: Endpoint) -> None:

@@ -395,9 +395,8 @@ class ViewerHandle:
 
     def _rejoin(self) -> None:
         """Have this process's sender, which may have lost an earlier viewer there, taken by the one that is ready."""
-        if (
-            "polystore.streaming.sender" not in sys.modules
-        ):  # nothing was sent, and NumPy need not be imported
+        # Nothing was sent where the module is not there, and NumPy need not be imported.
+        if "polystore.streaming.sender" not in sys.modules:
             return
         sender = self._existing_sender()
         if sender is not None and sender.stream.error is None and not sender.wait_attached(REJOIN_TIMEOUT):

@@ -19,7 +19,13 @@ from openhcs_viewers.errors import (
     ViewerStartError,
 )
 from openhcs_viewers.handle import HUNG_AFTER, START_TIMEOUT, ViewerHandle
-from openhcs_viewers.registry import default_port, viewer_names, viewer_plugin
+from openhcs_viewers.registry import (
+    WINDOWLESS,
+    announce_start,
+    default_port,
+    viewer_names,
+    viewer_plugin,
+)
 from openhcs_viewers.system import needs_display
 from zmqruntime.config import CONTROL_OFFSET, Endpoint
 from zmqruntime.discovery import ConnectionInfo, holder_of, is_free, list_connections, write_connection
@@ -34,9 +40,6 @@ logger = logging.getLogger(__name__)
 
 DISPLAY_VARIABLE = "OPENHCS_DISPLAY"
 """Environment variable that says what ``display="auto"`` means here: ``virtual``, ``headless``, ``:1``."""
-
-HEADLESS_KINDS = ("fiji",)
-"""Viewers that can do without any window."""
 
 ENDING = 0.5
 """Seconds a viewer that was found gets to answer before it is looked at whether it has just ended."""
@@ -309,20 +312,16 @@ def _spawn(options: ServeOptions, detached: bool) -> ViewerHandle:
         try:
             check_display({**os.environ, **{name: value or "" for name, value in environment.items()}})
         except DisplayError as error:
-            if options.kind not in HEADLESS_KINDS:
+            if options.kind not in WINDOWLESS:
                 raise
-            raise DisplayError(
-                f"{error}; {options.kind} also runs without any: display='headless'"
-            ) from error
+            hint = f"{options.kind} also runs without any: display='headless'"
+            raise DisplayError(f"{error}; {hint}") from error
     public = b""
     if options.key:
         from zmqruntime.security import KeyPair
 
         public = KeyPair.load(options.key).public
-    if options.kind == "fiji":
-        from openhcs_viewers.fiji._before import announce
-
-        announce(options.options)
+    announce_start(options.kind, options.options)
     # -P: a file called napari.py in the working directory must not be taken for napari.
     argv = [sys.executable, "-P", "-m", "openhcs_viewers._serve", options.encode()]
     process = ServerProcess.spawn(argv, detached=detached, env=environment, log=options.log)

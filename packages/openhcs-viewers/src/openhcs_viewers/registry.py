@@ -13,7 +13,8 @@ Listing names imports nothing; `viewer_class` imports the one that was asked for
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from openhcs_viewers.errors import MissingExtraError, ViewerNotFoundError
@@ -33,6 +34,12 @@ DEFAULT_PORTS = {"napari": 5555, "fiji": 5556, "web": 5557}
 
 OTHER_PORT = 5560
 """Data port of every other kind when none is given."""
+
+WINDOWLESS = frozenset({"fiji"})
+"""Viewers that can do without any window."""
+
+_BEFORE = {"fiji": "openhcs_viewers.fiji._before:announce"}
+"""What the process that launches a viewer calls first, by kind: gets the options of the launch."""
 
 VIEWERS: Registry[type[Viewer]] = Registry("viewer", group=GROUP)
 """All viewers. `VIEWERS.register(name, "module:Class")` adds one for this program; the viewer's own process is
@@ -104,6 +111,13 @@ def viewer_class(name: str) -> type[Viewer]:
         raise MissingExtraError(
             f"{error}; 'openhcs-viewers doctor {name}' says what is missing", name=missing
         ) from error
+
+
+def announce_start(name: str, options: Mapping[str, str]) -> None:
+    """Have a viewer say, in the process that launches it, what its own log would say to nobody."""
+    if name in _BEFORE:
+        module, _, function = _BEFORE[name].partition(":")
+        getattr(import_module(module), function)(options)
 
 
 def default_port(name: str) -> int:

@@ -121,11 +121,12 @@ def test_its_thread_is_gone_from_java(macros: Macros) -> None:
     def count() -> int:
         return int(java("java.lang.Thread").activeCount())
 
-    macros.run("return '1';")
+    assert macros.run("return '1';") == "1"
     before = count()
     for _ in range(10):
-        macros.run("return '1';")
+        assert macros.run("return '1';") == "1"
     wait_until(lambda: count() <= before)
+    assert "remote_Macro$" not in {str(one.getName()) for one in java("java.lang.Thread").getAllStackTraces()}
 
 
 def test_many_messages_are_closed_one_after_the_other(macros: Macros) -> None:

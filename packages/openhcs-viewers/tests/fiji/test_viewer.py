@@ -1009,6 +1009,7 @@ def test_what_arrives_while_the_window_is_brought_up_to_date_is_not_lost(rig: An
     until(lambda: len(pumps) > 1, 3.0)
     rig.viewer.close()
     thread.join(5.0)
+    assert not thread.is_alive()
 
 
 def test_the_steps_of_an_end_fit_into_its_time() -> None:
