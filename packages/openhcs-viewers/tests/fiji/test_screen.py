@@ -178,13 +178,36 @@ def test_a_window_that_the_display_made_smaller_shows_all_of_its_picture_again(r
     """ImageJ crops a picture when its window gets smaller, at the same zoom."""
     fill(rig, 1)
     window = rig.window().window
-    on_edt(lambda: window.setSize(266, 299))
-    on_edt(window.validate)
-    assert int(window.getCanvas().getSrcRect().width) < 256
+
+    def shrink() -> int:
+        """In one go: the display has no time to answer in between."""
+        window.setSize(266, 299)
+        window.invalidate()  # or nothing is laid out where the display had just told of that size
+        window.validate()
+        return int(window.getCanvas().getSrcRect().width)
+
+    assert on_edt(shrink) < 256
     places = frames(rig)
     canvas = window.getCanvas()
     assert (places[0].width > 266, int(canvas.getSrcRect().width)) == (True, 256)
     assert int(canvas.getWidth()) == 256 * float(canvas.getMagnification())
+
+
+def test_a_window_that_was_just_closed_does_not_spoil_the_places_of_others(rig: Any) -> None:
+    """It is in its slot until the next update, and its picture may be of a size that no other one has."""
+    fill(rig, 1, shape=(100, 300))
+    fill(rig, 2)
+    before = frames(rig)[1]
+    closed, other = rig.windows
+
+    def close_and_settle() -> None:
+        closed.window.close()
+        rig.viewer._desk.settle(other, ours=True)
+
+    on_edt(close_and_settle)
+    rig.show()
+    assert rig.windows == [other]
+    assert frames(rig)[0].width >= before.width
 
 
 def test_a_window_somebody_insists_to_have_elsewhere_is_let_alone(rig: Any, monkeypatch: Any) -> None:
